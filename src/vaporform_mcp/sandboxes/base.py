@@ -1,0 +1,366 @@
+"""The contract of a provider and of the sandboxes that it makes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+from anyio.abc import ByteStream
+
+from vaporform_mcp.errors import VaporformError
+from vaporform_mcp.types import ROOT, EntryKind, Phase, Spec, Stat, WorkspacePath
+
+__all__ = [
+    "MAX_FILE_BATCH_BYTES",
+    "Command",
+    "CommandResult",
+    "FileContent",
+    "FileFault",
+    "FileStat",
+    "FileWrite",
+    "OnPhase",
+    "OutputChunk",
+    "Preview",
+    "ProcessStatus",
+    "Provider",
+    "ProviderInfo",
+    "RunState",
+    "Sandbox",
+    "SandboxInfo",
+    "Scan",
+]
+
+MAX_FILE_BATCH_BYTES = 8 * 1024 * 1024
+"""What one `write_files` may carry and one `read_files` answers with, in bytes; larger files are streamed."""
+
+OnPhase = Callable[[Phase, float], None]
+"""Called with where the making of a sandbox stands and how much of it is done, 0 to 100. Never awaits."""
+
+
+class RunState(StrEnum):
+    RUNNING = "running"
+    EXITED = "exited"
+    TIMED_OUT = "timed_out"  # its own deadline came; its whole tree was killed
+    KILLED = "killed"  # somebody stopped it, or a signal ended it
+    LOST = "lost"  # its sandbox ended while it ran
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """One shell line. `cwd` is absolute inside the sandbox, or relative to the workspace.
+
+    `timeout_s` counts from the start; when it has passed the command's whole process tree is killed. None means that
+    it may run on. `env` is added to the sandbox's own environment. `stdin` is given whole, then closed; None with
+    `interactive` keeps it open for `send_input`, None without it is an empty one.
+    """
+
+    text: str
+    cwd: str = ""
+    env: Mapping[str, str] = field(default_factory=dict[str, str])
+    timeout_s: float | None = None
+    stdin: bytes | None = None
+    interactive: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandResult:
+    """How a command ended, or that it goes on.
+
+    `exit_code` is None exactly when `state` is not EXITED; death by signal n that nobody here sent is EXITED with
+    128 + n. `head` and `tail` are the first and last bytes of stdout and stderr, interleaved as printed;
+    `omitted_bytes` were printed between them. `output_file` names a file in the sandbox, outside the workspace, that
+    holds more of it. `ports` listen at that moment, whoever opened them.
+    """
+
+    process_id: str
+    state: RunState
+    exit_code: int | None
+    head: bytes
+    tail: bytes
+    omitted_bytes: int
+    duration_ms: int
+    output_file: str | None
+    ports: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessStatus:
+    """One command that runs or ran. `started_at` is seconds since the Unix epoch; `output_bytes` is all it printed."""
+
+    id: str
+    command: str
+    state: RunState
+    exit_code: int | None
+    started_at: float
+    duration_ms: int
+    output_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputChunk:
+    """Output from `offset` on. `omitted_bytes` before it were asked for but are no longer kept."""
+
+    data: bytes
+    offset: int
+    next_offset: int
+    omitted_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileStat:
+    path: WorkspacePath
+    stat: Stat
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileContent:
+    """A file's whole content (of a symlink read as one: its target) with a stat that held before and after."""
+
+    path: WorkspacePath
+    stat: Stat
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileFault:
+    """Why one file of a batch could not be served; the others were."""
+
+    path: WorkspacePath
+    error: VaporformError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileWrite:
+    """A file to be. `mode` None keeps that of the file replaced, or is 0o644. A SYMLINK's content is its target."""
+
+    path: WorkspacePath
+    content: bytes
+    mode: int | None = None
+    kind: EntryKind = EntryKind.FILE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scan:
+    """What lies under a folder, sorted by path.
+
+    `invalid` are names that no `WorkspacePath` can hold, escaped; `unreadable` are folders that could not be listed.
+    `clock_ns` is the sandbox's clock just before the scan began. `truncated` says that `limit` was met.
+    """
+
+    entries: Sequence[FileStat]
+    invalid: Sequence[str]
+    unreadable: Sequence[str]
+    clock_ns: int
+    truncated: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """A URL that reaches a port. `public`: anyone with the URL; otherwise only this computer, or until `expires_at`."""
+
+    port: int
+    url: str
+    public: bool
+    expires_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SandboxInfo:
+    """What a sandbox is, for people and models: isolation level, what it leaves open, and tools with versions."""
+
+    isolation: str
+    gaps: Sequence[str]
+    network: str
+    toolchains: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderInfo:
+    name: str
+    isolation: str
+    images: Sequence[str]
+    snapshots: Sequence[str]
+    public_previews: bool
+    limits: Mapping[str, str]
+
+
+class Sandbox(Protocol):
+    """A live machine with the workspace at /workspace.
+
+    Every method may raise `SandboxLost` (it is gone: acquire it anew) and `SandboxUnavailable` (it did not answer in
+    time). Every method is bounded in time. Methods that take many paths answer in their order, one item for each.
+    """
+
+    workspace_id: str
+    epoch: int
+
+    @property
+    def sandbox_id(self) -> str:
+        """What the provider calls it; enough, with its name, to find it again."""
+        ...
+
+    async def info(self) -> SandboxInfo: ...
+
+    # Commands --------------------------------------------------------------------------------------------------
+
+    async def exec(
+        self,
+        command: Command,
+        *,
+        wait_s: float | None = None,
+        until_port: bool = False,
+        on_output: Callable[[bytes], None] | None = None,
+    ) -> CommandResult:
+        """Run a command; answer when its shell has ended, its time is up, or `wait_s` has passed.
+
+        Background children that it leaves do not keep it waiting and live on. After `wait_s` (0: at once), and with
+        `until_port` as soon as a new port listens, it answers RUNNING and the command outlives this call and this
+        server. Cancelled before that, its whole tree is killed. `on_output` gets what is printed, in order; what
+        comes faster than it can be sent is skipped.
+
+        `SandboxLost` is raised only while the command has not begun, so that repeating it on a new sandbox is safe;
+        a sandbox that ends later is answered with the state LOST.
+
+        Raises:
+            NotFound: `cwd` does not exist.
+            NotADirectory: `cwd` is not a folder.
+            LimitReached: no more processes.
+        """
+        ...
+
+    async def processes(self) -> Sequence[ProcessStatus]:
+        """Commands that run, and the latest that ended, oldest first."""
+        ...
+
+    async def process(self, process_id: str) -> ProcessStatus:
+        """Raises `NotFound`."""
+        ...
+
+    async def wait(self, process_id: str, *, wait_s: float, offset: int | None = None) -> ProcessStatus:
+        """Wait until it has ended, `wait_s` has passed or, with `offset`, it has printed beyond that many bytes."""
+        ...
+
+    async def output(self, process_id: str, *, offset: int, limit: int) -> OutputChunk:
+        """At most `limit` bytes of what it printed, from `offset`; an offset at the end answers with nothing."""
+        ...
+
+    async def send_input(self, process_id: str, data: bytes, *, eof: bool = False) -> None:
+        """Raises `NotSupported` where its stdin is closed, `NotFound` where it has ended or never was."""
+        ...
+
+    async def stop(self, process_id: str, *, grace_s: float = 5.0) -> ProcessStatus:
+        """SIGTERM, and after `grace_s` SIGKILL to its whole tree. One that has ended is answered as it ended."""
+        ...
+
+    # Files -----------------------------------------------------------------------------------------------------
+
+    async def read_files(
+        self, paths: Sequence[WorkspacePath], *, max_bytes: int, follow: bool = True
+    ) -> Sequence[FileContent | FileFault]:
+        """Whole files. Faults: NotFound, IsDirectory, PermissionDenied, TooLarge (over `max_bytes`), InvalidPath (a
+        symlink that leaves the workspace), InvalidArgument (a device, socket or FIFO), Conflict (it kept changing
+        while it was read). Together at most `MAX_FILE_BATCH_BYTES`: what no longer fits is a TooLarge fault, but
+        never the first. With `follow` unset, a symlink is read as a link.
+        """
+        ...
+
+    def read_stream(self, path: WorkspacePath) -> AsyncIterator[bytes]:
+        """A file of any size in chunks, in bounded memory. Raises what `read_files` has as faults."""
+        ...
+
+    async def write_files(self, files: Sequence[FileWrite]) -> Sequence[FileStat | FileFault]:
+        """Replace or create files, each atomically; missing folders are made. Together at most
+        `MAX_FILE_BATCH_BYTES`, else TooLarge. A symlink on the way is followed if it stays inside the workspace.
+        Faults: IsDirectory, NotADirectory (a part of the path is a file), InvalidPath, PermissionDenied, LimitReached
+        (disk full).
+        """
+        ...
+
+    async def write_stream(
+        self, path: WorkspacePath, chunks: AsyncIterator[bytes], *, mode: int | None = None
+    ) -> FileStat:
+        """One file of any size, atomically: nothing of it is to be seen before the last chunk."""
+        ...
+
+    async def remove_files(self, paths: Sequence[WorkspacePath]) -> Sequence[FileFault]:
+        """Remove files and symlinks, and the folders that this leaves empty. What is not there is no fault."""
+        ...
+
+    async def stat_files(self, paths: Sequence[WorkspacePath]) -> Sequence[FileStat | None]:
+        """The paths themselves (symlinks not followed); None for what does not exist."""
+        ...
+
+    async def scan(
+        self,
+        *,
+        under: WorkspacePath = ROOT,
+        prune: Collection[str] = (),
+        depth: int | None = None,
+        limit: int = 1_000_000,
+    ) -> Scan:
+        """Everything under a folder to `depth` levels (None: all), without what lies in folders named in `prune`.
+
+        The pruned folders themselves are listed. Raises `NotFound`, `NotADirectory`.
+        """
+        ...
+
+    # Network ---------------------------------------------------------------------------------------------------
+
+    async def listening_ports(self) -> frozenset[int]:
+        """TCP ports that something in the workspace listens on."""
+        ...
+
+    async def preview(self, port: int, *, preferred: int | None = None) -> Preview:
+        """A URL that reaches the port, whether or not anything listens yet; the same one while the server runs.
+
+        `preferred` is the host port that earlier previews of it had.
+        """
+        ...
+
+    async def connect(self, port: int) -> ByteStream:
+        """A TCP connection to the port on the sandbox's loopback. Raises `NotFound` where nothing listens."""
+        ...
+
+    # Mark ------------------------------------------------------------------------------------------------------
+
+    async def read_mark(self) -> bytes | None:
+        """The mark, or None where there is none or it belongs to other files than those at /workspace now."""
+        ...
+
+    async def write_mark(self, mark: bytes) -> None:
+        """Replace the mark, atomically; out of reach of commands."""
+        ...
+
+    async def clear_mark(self) -> None: ...
+
+    async def aclose(self) -> None:
+        """Let go of the handle; the sandbox itself goes on. Safe to call twice."""
+        ...
+
+
+class Provider(Protocol):
+    """Makes, finds and destroys sandboxes. At most one is live for each workspace and epoch."""
+
+    @property
+    def name(self) -> str: ...
+
+    async def acquire(self, spec: Spec, workspace_id: str, epoch: int, on_phase: OnPhase) -> Sandbox:
+        """The workspace's sandbox of that epoch: found, started or created, and ready. Safe to repeat.
+
+        Raises:
+            SandboxUnavailable: it cannot be had; the hint says what mends it.
+            NotSupported: the spec asks for what this provider does not have.
+        """
+        ...
+
+    async def destroy(self, workspace_id: str, epoch: int) -> None:
+        """Remove that sandbox with everything in it, if it exists. Safe to repeat."""
+        ...
+
+    async def describe(self) -> ProviderInfo: ...
+
+    async def aclose(self) -> None:
+        """Let go of every handle; sandboxes go on. Safe to call twice."""
+        ...

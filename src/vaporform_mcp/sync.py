@@ -1,0 +1,79 @@
+"""Pure planning of an incremental sync: which paths a scan nominates for reading, and what then changed.
+
+As in git's index, a file is taken as unchanged only if everything that its stat says is as it was when it was last
+synced, and that moment is safely later than its last change ("racy git", Documentation/technical/racy-git.txt).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from vaporform_mcp.exclusions import is_excluded
+from vaporform_mcp.sandboxes.base import FileStat
+from vaporform_mcp.types import Change, Entry, EntryKind, Stat, WorkspacePath
+
+__all__ = ["CLOCK_GRAIN_NS", "Index", "Nominated", "changes_between", "nominate"]
+
+CLOCK_GRAIN_NS = 20_000_000
+"""Two changes closer than this may bear one time stamp: kernels stamp files by a tick of 1 to 10 ms."""
+
+_MIRRORED = frozenset({EntryKind.FILE, EntryKind.SYMLINK})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Index:
+    """What the stats of the synced paths were. `clock_ns` is the sandbox's clock just before they were taken."""
+
+    clock_ns: int = 0
+    stats: Mapping[WorkspacePath, Stat] = field(default_factory=dict[WorkspacePath, Stat])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nominated:
+    """`read` may have changed; `unlisted` are tracked but were not in the scan; `same` certainly did not change."""
+
+    read: Sequence[FileStat]
+    unlisted: Sequence[WorkspacePath]
+    same: Mapping[WorkspacePath, Stat]
+
+
+def nominate(
+    scanned: Iterable[FileStat], index: Index, tree: Mapping[WorkspacePath, Entry], *, complete: bool
+) -> Nominated:
+    """Compare a scan with the index. `complete` unset (folders were unreadable): what is unlisted proves nothing."""
+    read: list[FileStat] = []
+    same: dict[WorkspacePath, Stat] = {}
+    seen: set[WorkspacePath] = set()
+    settled_ns = index.clock_ns - CLOCK_GRAIN_NS
+    for item in scanned:
+        path, stat = item.path, item.stat
+        if stat.kind not in _MIRRORED:
+            continue
+        tracked = path in tree
+        if not tracked and is_excluded(path):
+            continue
+        seen.add(path)
+        if tracked and stat.ctime_ns < settled_ns and index.stats.get(path) == stat:
+            same[path] = stat
+        else:
+            read.append(item)
+    unlisted = [path for path in tree if path not in seen] if complete else []
+    return Nominated(read=read, unlisted=unlisted, same=same)
+
+
+def changes_between(
+    tree: Mapping[WorkspacePath, Entry], found: Mapping[WorkspacePath, Entry], gone: Iterable[WorkspacePath]
+) -> list[Change]:
+    """The changes that make `tree` agree with what was read, ordered by path."""
+    changed = [
+        Change(path=path, entry=entry)
+        for path, entry in found.items()
+        if (known := tree.get(path)) is None or not _same_file(known, entry)
+    ]
+    removed = [Change(path=path, entry=None) for path in gone if path in tree]
+    return sorted([*changed, *removed], key=lambda change: change.path)
+
+
+def _same_file(known: Entry, entry: Entry) -> bool:
+    return (known.kind, known.mode, known.digest) == (entry.kind, entry.mode, entry.digest)

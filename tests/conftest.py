@@ -1,0 +1,36 @@
+"""What holds for every test: one event loop, no setting of the user's own, and which tests run by default."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from hypothesis import settings
+
+LONG = os.environ.get("TEST_LONG", "") not in ("", "0")
+
+# The short profile is the same on every run, so that a failure on one machine is a failure on all.
+settings.register_profile("short", max_examples=50, deadline=None, derandomize=True)
+settings.register_profile("long", max_examples=1000, deadline=None)
+settings.load_profile("long" if LONG else "short")
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_settings_of_the_user() -> None:  # pyright: ignore[reportUnusedFunction]  # pytest finds it
+    """A developer's own server, store or account must not become part of a test."""
+    for name in list(os.environ):
+        if name.startswith("VAPORFORM_") or name in {"DAYTONA_API_KEY", "MONGODB_URI"}:
+            del os.environ[name]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("long") and not LONG:
+            item.add_marker(pytest.mark.skip(reason="takes minutes: make test-long runs it"))
+        if item.get_closest_marker("root") and os.geteuid() != 0:
+            item.add_marker(pytest.mark.skip(reason="needs root"))

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from vaporform_mcp.exclusions import is_excluded
-from vaporform_mcp.sandboxes.base import FileStat
 from vaporform_mcp.types import Change, Entry, EntryKind, Stat, WorkspacePath
 
 __all__ = ["CLOCK_GRAIN_NS", "Index", "Nominated", "changes_between", "nominate"]
@@ -33,21 +32,20 @@ class Index:
 class Nominated:
     """`read` may have changed; `unlisted` are tracked but were not in the scan; `same` certainly did not change."""
 
-    read: Sequence[FileStat]
+    read: Sequence[tuple[WorkspacePath, Stat]]
     unlisted: Sequence[WorkspacePath]
     same: Mapping[WorkspacePath, Stat]
 
 
 def nominate(
-    scanned: Iterable[FileStat], index: Index, tree: Mapping[WorkspacePath, Entry], *, complete: bool
+    scanned: Iterable[tuple[WorkspacePath, Stat]], index: Index, tree: Mapping[WorkspacePath, Entry], *, complete: bool
 ) -> Nominated:
     """Compare a scan with the index. `complete` unset (folders were unreadable): what is unlisted proves nothing."""
-    read: list[FileStat] = []
+    read: list[tuple[WorkspacePath, Stat]] = []
     same: dict[WorkspacePath, Stat] = {}
     seen: set[WorkspacePath] = set()
     settled_ns = index.clock_ns - CLOCK_GRAIN_NS
-    for item in scanned:
-        path, stat = item.path, item.stat
+    for path, stat in scanned:
         if stat.kind not in _MIRRORED:
             continue
         tracked = path in tree
@@ -57,7 +55,7 @@ def nominate(
         if tracked and stat.ctime_ns < settled_ns and index.stats.get(path) == stat:
             same[path] = stat
         else:
-            read.append(item)
+            read.append((path, stat))
     unlisted = [path for path in tree if path not in seen] if complete else []
     return Nominated(read=read, unlisted=unlisted, same=same)
 

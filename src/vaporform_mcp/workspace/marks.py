@@ -18,10 +18,13 @@ Row = tuple[str, str, int, int, int, int, int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
+    """`withheld` are paths of the mirror that a restore could not bring back: their absence is no deletion."""
+
     workspace_id: str
     epoch: int
     revision: int
     index: Index = field(default_factory=Index)
+    withheld: frozenset[WorkspacePath] = frozenset()
 
 
 def encode(mark: Mark) -> bytes:
@@ -29,17 +32,15 @@ def encode(mark: Mark) -> bytes:
         (path, stat.kind.value, stat.size, stat.mode, stat.mtime_ns, stat.ctime_ns, stat.inode)
         for path, stat in mark.index.stats.items()
     ]
-    return json.dumps(
-        [_FORMAT, mark.workspace_id, mark.epoch, mark.revision, mark.index.clock_ns, rows], separators=(",", ":")
-    ).encode()
+    fields = [_FORMAT, mark.workspace_id, mark.epoch, mark.revision, mark.index.clock_ns, rows, sorted(mark.withheld)]
+    return json.dumps(fields, separators=(",", ":")).encode()
 
 
 def decode(raw: bytes) -> Mark | None:
     """None for what is no mark of this format: the mirror is the truth then, as if there were none."""
     try:
-        version, workspace_id, epoch, revision, clock_ns, rows = cast(
-            "tuple[int, str, int, int, int, list[Row]]", json.loads(raw)
-        )
+        fields = cast("tuple[int, str, int, int, int, list[Row], list[str]]", json.loads(raw))
+        version, workspace_id, epoch, revision, clock_ns, rows, withheld = fields
         if version != _FORMAT:
             return None
         stats = {
@@ -50,4 +51,10 @@ def decode(raw: bytes) -> Mark | None:
         }
     except (ValueError, TypeError):
         return None
-    return Mark(workspace_id=workspace_id, epoch=epoch, revision=revision, index=Index(clock_ns=clock_ns, stats=stats))
+    return Mark(
+        workspace_id=workspace_id,
+        epoch=epoch,
+        revision=revision,
+        index=Index(clock_ns=clock_ns, stats=stats),
+        withheld=frozenset(map(WorkspacePath, withheld)),
+    )

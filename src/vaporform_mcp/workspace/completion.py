@@ -1,0 +1,158 @@
+"""Completion: name the tech stack, see what serves, start the development server only if nothing does."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+import anyio
+
+from vaporform_mcp.errors import NotFound, SandboxUnavailable, VaporformError
+from vaporform_mcp.sandboxes.base import Command, FileContent, RunState, Sandbox
+from vaporform_mcp.techstack import TechStack, detect, wanted
+from vaporform_mcp.types import WorkspacePath
+from vaporform_mcp.workspace.lifeline import Lifeline
+from vaporform_mcp.workspace.results import DevServer, PreviewStatus
+from vaporform_mcp.workspace.running import Runner
+
+__all__ = ["Serving", "find_stack", "serve"]
+
+PROBE_LIMIT_S = 3.0
+START_LIMIT_S = 25.0
+MAX_MANIFEST_BYTES = 256 * 1024
+MAX_PORTS = 16
+_LOG_BYTES = 2_000
+_NOT_A_SERVER = re.compile(r"^\s*(?:open|xdg-open|start|echo|cat)\b|^\s*https?://", re.IGNORECASE)
+_REQUEST = b"GET / HTTP/1.1\r\nHost: localhost:%d\r\nAccept: text/html,*/*\r\nConnection: close\r\n\r\n"
+_STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})")
+
+
+class Serving:
+    """What serves at the end: a preview for each port, and the development server if one is known."""
+
+    def __init__(self, previews: Sequence[PreviewStatus], dev_server: DevServer | None) -> None:
+        self.previews = previews
+        self.dev_server = dev_server
+
+    def url(self, likely_port: int | None) -> str | None:
+        """The preview to show: the port the stack is known for, else the lowest that answers without an error."""
+        answering = [item for item in self.previews if item.status is not None]
+        best = sorted(
+            answering,
+            key=lambda item: (
+                item.status is None or item.status >= 400,
+                item.preview.port != likely_port,
+                item.preview.port,
+            ),
+        )
+        return best[0].preview.url if best else None
+
+
+async def find_stack(sandbox: Sandbox, paths: Sequence[WorkspacePath]) -> TechStack:
+    """Detect the stack from the tree's names and the manifests among them."""
+    manifests = [WorkspacePath(path) for path in wanted(paths)]
+    contents: dict[str, str] = {}
+    if manifests:
+        for result in await sandbox.read_files(manifests, max_bytes=MAX_MANIFEST_BYTES):
+            if isinstance(result, FileContent):
+                contents[result.path] = result.content.decode("utf-8", errors="replace")
+    return detect(paths, contents)
+
+
+async def serve(
+    lifeline: Lifeline, runner: Runner, stack: TechStack, *, command: str | None, limit_s: float
+) -> Serving:
+    """Probe every port; where none answers HTTP, start the development server and wait for its port."""
+    sandbox = await lifeline.use(lambda live: _itself(live.sandbox))
+    previews = await _probe_all(sandbox, runner)
+    if any(item.status is not None for item in previews):
+        return Serving(previews, await _running_server(lifeline, sandbox))
+    line, cwd = _server_line(lifeline, stack, command)
+    if line is None:
+        return Serving(previews, None)
+    dev_server = await _start(runner, line, cwd, limit_s=min(START_LIMIT_S, limit_s))
+    if dev_server.error is None:
+        await lifeline.remember(lambda record: replace(record, dev_command=f"cd {cwd} && {line}" if cwd else line))
+        previews = await _probe_until_served(sandbox, runner)
+    return Serving(previews, dev_server)
+
+
+def _server_line(lifeline: Lifeline, stack: TechStack, command: str | None) -> tuple[str | None, str]:
+    if command and not _NOT_A_SERVER.match(command):
+        return command, ""
+    if lifeline.record.dev_command:
+        return lifeline.record.dev_command, ""
+    return stack.dev_command, stack.directory
+
+
+async def _itself(sandbox: Sandbox) -> Sandbox:
+    await sandbox.listening_ports()  # a lost sandbox is healed here, before anything is decided
+    return sandbox
+
+
+async def _start(runner: Runner, line: str, cwd: str, *, limit_s: float) -> DevServer:
+    command = Command(text=line, cwd=cwd)
+    try:
+        result, previews = await runner.execute(command, wait_s=limit_s, background=True, on_output=None)
+    except VaporformError as error:
+        return DevServer(started=False, command=line, process_id=None, error=error.message)
+    if result.state is RunState.RUNNING and previews:
+        return DevServer(started=True, command=line, process_id=result.process_id, error=None)
+    said = (result.head + result.tail)[-_LOG_BYTES:].decode("utf-8", errors="replace").strip()
+    if result.state is RunState.RUNNING:
+        why = "it runs, but no port has opened yet"
+        return DevServer(started=True, command=line, process_id=result.process_id, error=f"{why}: {said}")
+    code = "" if result.exit_code is None else f" with {result.exit_code}"
+    return DevServer(
+        started=False, command=line, process_id=result.process_id, error=f"it {result.state.value}{code}: {said}"
+    )
+
+
+async def _running_server(lifeline: Lifeline, sandbox: Sandbox) -> DevServer | None:
+    running = [status for status in await sandbox.processes() if status.state is RunState.RUNNING]
+    known = lifeline.record.dev_command
+    best = [status for status in running if known is not None and known.endswith(status.command)] or running
+    if not best:
+        return None
+    return DevServer(started=False, command=best[-1].command, process_id=best[-1].id, error=None)
+
+
+async def _probe_all(sandbox: Sandbox, runner: Runner) -> list[PreviewStatus]:
+    ports = sorted(await sandbox.listening_ports())[:MAX_PORTS]
+    statuses: dict[int, int | None] = {}
+
+    async def probe(port: int) -> None:
+        statuses[port] = await _http_status(sandbox, port)
+
+    async with anyio.create_task_group() as group:
+        for port in ports:
+            group.start_soon(probe, port)
+    return [PreviewStatus(preview=await runner.preview(port), status=statuses[port]) for port in ports]
+
+
+async def _probe_until_served(sandbox: Sandbox, runner: Runner) -> list[PreviewStatus]:
+    """A port may open a moment before its server answers."""
+    deadline = time.monotonic() + PROBE_LIMIT_S
+    while True:
+        previews = await _probe_all(sandbox, runner)
+        if any(item.status is not None for item in previews) or time.monotonic() > deadline:
+            return previews
+        await anyio.sleep(0.1)
+
+
+async def _http_status(sandbox: Sandbox, port: int) -> int | None:
+    """The status of GET /, or None where the port does not speak HTTP within the limit."""
+    with anyio.move_on_after(PROBE_LIMIT_S):
+        try:
+            async with await sandbox.connect(port) as stream:
+                await stream.send(_REQUEST % port)
+                head = b""
+                while b"\n" not in head and len(head) < 4096:
+                    head += await stream.receive(4096)
+        except (NotFound, SandboxUnavailable, anyio.EndOfStream, anyio.BrokenResourceError):
+            return None
+        found = _STATUS.match(head)
+        return int(found[1]) if found else None
+    return None

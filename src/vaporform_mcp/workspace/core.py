@@ -1,0 +1,219 @@
+"""A workspace: the durable thing a client works in, always live in a sandbox and always copied to a store."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+
+import anyio
+
+from vaporform_mcp.errors import StoreUnavailable, VaporformError
+from vaporform_mcp.locks import HostLock
+from vaporform_mcp.sandboxes.base import Command, OnPhase, Preview, ProcessStatus, Provider, RunState, SandboxInfo
+from vaporform_mcp.stores.base import Store
+from vaporform_mcp.types import WorkspaceName, WorkspacePath, WorkspaceRecord
+from vaporform_mcp.workspace.completion import find_stack, serve
+from vaporform_mcp.workspace.lifeline import Lifeline
+from vaporform_mcp.workspace.opening import Live, Opener
+from vaporform_mcp.workspace.reading import Reader
+from vaporform_mcp.workspace.results import (
+    Checked,
+    Completed,
+    Executed,
+    FileText,
+    Found,
+    Listing,
+    MirrorState,
+    Replaced,
+    Written,
+)
+from vaporform_mcp.workspace.running import Runner
+from vaporform_mcp.workspace.scheduling import SyncLoop, SyncOutcome
+from vaporform_mcp.workspace.searching import search
+from vaporform_mcp.workspace.syncing import Syncer, SyncReport
+from vaporform_mcp.workspace.writing import Writer
+
+__all__ = ["Workspace"]
+
+log = logging.getLogger(__name__)
+
+FINAL_SYNC_LIMIT_S = 8.0
+MAX_WARNINGS = 10
+MADE_BY_COMMAND = 200
+
+
+class Workspace:
+    """Sandbox first, then the mirror. Made and closed by the manager, which also runs `keep_synced`."""
+
+    def __init__(self, record: WorkspaceRecord, store: Store, provider: Provider, lock: HostLock) -> None:
+        self._store = store
+        self._lock = lock
+        self._lifeline = Lifeline(record, store, Opener(store, provider, lock))
+        self._loop = SyncLoop(self._sync_in_background)
+        self._writer = Writer(self._lifeline, lock, self._loop)
+        self._reader = Reader(self._lifeline, store)
+        self._runner = Runner(self._lifeline)
+        # Holds: one sync at a time; whoever asks meanwhile gets one that begins afterwards.
+        self._syncing = anyio.Lock()
+        self._syncer: Syncer | None = None
+        self._syncer_of: Live | None = None
+
+    @property
+    def name(self) -> WorkspaceName:
+        return self._lifeline.record.name
+
+    @property
+    def record(self) -> WorkspaceRecord:
+        return self._lifeline.record
+
+    async def open(self, on_phase: OnPhase) -> SandboxInfo:
+        """Bring the sandbox to life. Raises `SandboxUnavailable`, `StoreUnavailable`, `NotSupported`."""
+        live = await self._lifeline.open(on_phase)
+        return await live.sandbox.info()
+
+    async def write(self, path: WorkspacePath, content: bytes, *, made_by: str) -> Written:
+        return await self._writer.write(path, content, made_by=made_by)
+
+    async def replace(self, path: WorkspacePath, diff: str, *, made_by: str) -> Replaced:
+        return await self._writer.replace(path, diff, made_by=made_by)
+
+    async def read(self, path: WorkspacePath) -> FileText:
+        return await self._reader.read(path)
+
+    async def list(self, path: WorkspacePath, *, recursive: bool, limit: int) -> Listing:
+        return await self._reader.list(path, recursive=recursive, limit=limit)
+
+    async def search(
+        self, path: WorkspacePath, regex: str, *, file_pattern: str | None, limit: int, context: int = 1
+    ) -> Found:
+        return await self._lifeline.use(
+            lambda live: search(live.sandbox, path, regex, file_pattern=file_pattern, limit=limit, context=context)
+        )
+
+    async def execute(
+        self, command: Command, *, wait_s: float, background: bool, on_output: Callable[[bytes], None] | None
+    ) -> Executed:
+        """Run a command; the sync that follows it is made in the background and never delays the answer."""
+        made_by = f"execute_command: {command.text[:MADE_BY_COMMAND]}"
+        try:
+            result, previews = await self._runner.execute(
+                command, wait_s=wait_s, background=background, on_output=on_output
+            )
+        finally:
+            self._loop.request(made_by)  # also where it was cancelled: it may have written before
+        return Executed(result=result, previews=previews, mirror=self.mirror_state())
+
+    async def check(
+        self, process_id: str, *, wait_s: float, data: bytes | None, offset: int | None, limit: int
+    ) -> Checked:
+        return await self._runner.check(process_id, wait_s=wait_s, data=data, offset=offset, limit=limit)
+
+    async def processes(self) -> Sequence[ProcessStatus]:
+        return await self._runner.processes()
+
+    async def stop(self, process_id: str) -> ProcessStatus:
+        status = await self._runner.stop(process_id)
+        self._loop.request("stop_process")
+        return status
+
+    async def preview(self, port: int) -> Preview:
+        return await self._runner.preview(port)
+
+    async def complete(self, *, result: str, command: str | None, wait_s: float) -> Completed:
+        """Back up what changed as a checkpoint, name the stack, and see to it that something serves.
+
+        `result` is the agent's own account, which only the caller's answer repeats. Takes at most about `wait_s`.
+        """
+        del result
+        warnings: list[str] = []
+        report, label = await self._checkpoint(warnings)
+        live = await self._lifeline.use(_reachable)
+        tree = dict(await live.mirror.tree()) if report is not None else {}
+        paths = sorted(tree) or [item.path for item in (await live.sandbox.scan(limit=5_000)).entries]
+        stack = await find_stack(live.sandbox, paths)
+        serving = await serve(self._lifeline, self._runner, stack, command=command, limit_s=wait_s)
+        if serving.dev_server is not None and serving.dev_server.error is not None:
+            warnings.append(f"the development server did not come up: {serving.dev_server.error}")
+        self._loop.request("attempt_completion")
+        return Completed(
+            checkpoint=label,
+            files_total=len(tree),
+            files_synced=report.changed if report is not None else 0,
+            mirror=self.mirror_state(),
+            mirrored=report is not None,
+            tech_stack=stack,
+            previews=serving.previews,
+            preview_url=serving.url(stack.dev_port),
+            dev_server=serving.dev_server,
+            warnings=warnings[:MAX_WARNINGS],
+        )
+
+    def mirror_state(self) -> MirrorState:
+        live = self._lifeline.live
+        revision = live.mirror.head.number if live is not None else 0
+        return MirrorState(
+            revision=revision, pending=self._loop.pending, error=live.mirror.error if live is not None else None
+        )
+
+    def take_notices(self) -> list[str]:
+        """What the next result must begin with; each is told once."""
+        return self._lifeline.take_notices()
+
+    async def sync(self, *, made_by: str, label: str | None = None) -> SyncReport:
+        """Sync now: one that begins after this call, whatever syncs are under way. Heals a lost sandbox."""
+        return await self._lifeline.use(lambda live: self._sync(live, made_by, label))
+
+    async def keep_synced(self) -> None:
+        """Run the background syncs; never returns."""
+        await self._loop.run()
+
+    async def aclose(self) -> None:
+        """Run the pending sync within its bound and let go of the sandbox, which goes on."""
+        live = self._lifeline.live
+        if live is not None and self._loop.pending:
+            with anyio.move_on_after(FINAL_SYNC_LIMIT_S) as scope:
+                try:
+                    await self._sync(live, "shutdown", None)
+                except VaporformError as error:
+                    log.warning("the last sync of %s failed: %s", self.record.id, error)
+            if scope.cancelled_caught:
+                log.warning("gave up the last sync of %s after %s s", self.record.id, FINAL_SYNC_LIMIT_S)
+        await self._lifeline.aclose()
+
+    async def _checkpoint(self, warnings: list[str]) -> tuple[SyncReport | None, str]:
+        label = f"complete-{self.mirror_state().revision + 1}"
+        try:
+            report = await self.sync(made_by="attempt_completion", label=label)
+        except StoreUnavailable as error:
+            self._loop.request("attempt_completion")
+            warnings.append(f"the mirror could not be brought up to date: {error.message}")
+            return None, label
+        warnings += [f"not mirrored: {problem}" for problem in report.problems[:MAX_WARNINGS]]
+        return report, label
+
+    async def _sync(self, live: Live, made_by: str, label: str | None) -> SyncReport:
+        async with self._syncing, self._lock.shared():
+            asked = self._loop.requests
+            if self._syncer is None or self._syncer_of is not live:
+                self._syncer, self._syncer_of = Syncer(live.sandbox, live.mirror), live
+            with live.mirror.attempt():
+                report = await self._syncer.run(made_by=made_by, label=label)
+            self._loop.covered(asked)
+            return report
+
+    async def _sync_in_background(self, made_by: str) -> SyncOutcome:
+        live = self._lifeline.live
+        if live is None:
+            return SyncOutcome(changed=False, watch=False)
+        try:
+            report = await self._sync(live, made_by, None)
+        except StoreUnavailable:
+            return SyncOutcome(changed=False, watch=False, retry_in_s=max(0.5, live.mirror.retry_in_s))
+        processes = await live.sandbox.processes()
+        watch = any(status.state is RunState.RUNNING for status in processes)
+        return SyncOutcome(changed=report.changed > 0, watch=watch)
+
+
+async def _reachable(live: Live) -> Live:
+    await live.sandbox.listening_ports()
+    return live

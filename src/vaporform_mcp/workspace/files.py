@@ -1,0 +1,42 @@
+"""What the mirror says of a file that was read from the sandbox."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator
+
+from vaporform_mcp.mime import mime_type
+from vaporform_mcp.sandboxes.base import FileContent
+from vaporform_mcp.stores.base import Blob
+from vaporform_mcp.types import Digest, Entry, EntryKind, Stat, WorkspacePath
+
+__all__ = ["HEAD_BYTES", "blob_of", "digest_of", "entry_of", "hash_stream"]
+
+HEAD_BYTES = 512
+_SYMLINK_TYPE = "inode/symlink"
+
+
+def digest_of(content: bytes) -> Digest:
+    return Digest(hashlib.sha256(content).hexdigest())
+
+
+def entry_of(path: WorkspacePath, stat: Stat, digest: Digest, head: bytes) -> Entry:
+    """`head` is the first bytes of the content, from which the type of a nameless file is told."""
+    kind = _SYMLINK_TYPE if stat.kind is EntryKind.SYMLINK else mime_type(path, head[:HEAD_BYTES])
+    return Entry(kind=stat.kind, mode=stat.mode, size=stat.size, digest=digest, mime_type=kind)
+
+
+def blob_of(file: FileContent, entry: Entry) -> Blob:
+    return Blob(digest=entry.digest, content=file.content, mime_type=entry.mime_type)
+
+
+async def hash_stream(chunks: AsyncIterator[bytes]) -> tuple[Digest, int, bytes]:
+    """The digest, the size and the first bytes of what the stream gives."""
+    hashed = hashlib.sha256()
+    size, head = 0, b""
+    async for chunk in chunks:
+        hashed.update(chunk)
+        size += len(chunk)
+        if len(head) < HEAD_BYTES:
+            head += chunk[: HEAD_BYTES - len(head)]
+    return Digest(hashed.hexdigest()), size, head

@@ -1,0 +1,151 @@
+"""The tie between a workspace and its sandbox: opens it, and heals it when it is lost."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import anyio
+
+from vaporform_mcp.errors import Conflict, NotFound, SandboxLost, VaporformError
+from vaporform_mcp.sandboxes.base import OnPhase
+from vaporform_mcp.stores.base import Store
+from vaporform_mcp.types import Phase, WorkspaceRecord
+from vaporform_mcp.workspace.opening import Live, Opener
+
+__all__ = ["Lifeline"]
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+UPDATE_TRIES = 10
+MAX_NOTICES = 10
+MAX_NAMED = 10
+_REBUILT = (
+    "The sandbox had been lost and was rebuilt from the mirror. Every mirrored file is back. What did not come back: "
+    "running processes, installed packages (node_modules, virtual environments), build output and whatever lay outside "
+    "/workspace."
+)
+
+
+class Lifeline:
+    """Lends the live sandbox to one operation at a time or many; a lost one is replaced, once for all of them.
+
+    `notices` are what the next result has to say once. `running` are the commands last seen running, by process id,
+    so that their end with a sandbox can be told.
+    """
+
+    def __init__(self, record: WorkspaceRecord, store: Store, opener: Opener) -> None:
+        self.record = record
+        self._store = store
+        self._opener = opener
+        self._live: Live | None = None
+        # Holds: one opening or healing at a time; whoever waited finds the sandbox that it made.
+        self._healing = anyio.Lock()
+        self.notices: list[str] = []
+        self.running: dict[str, str] = {}
+
+    @property
+    def live(self) -> Live | None:
+        """The sandbox as last known, without healing it."""
+        return self._live
+
+    async def open(self, on_phase: OnPhase) -> Live:
+        """Open it for the first time, or join in. Raises what `Opener.open` raises."""
+        async with self._healing:
+            if self._live is None:
+                self._live = await self._opener.open(self.record, on_phase)
+                if self._live.restored:
+                    self._tell_restored(self._live)
+            return self._live
+
+    async def use(self, operation: Callable[[Live], Awaitable[T]]) -> T:
+        """Run `operation` on the live sandbox; where that is lost, heal it and run it once more.
+
+        The operation must be safe to repeat, or raise `SandboxLost` only where it did nothing.
+        """
+        live = await self.open(_ignore)
+        try:
+            return await operation(live)
+        except SandboxLost as error:
+            log.info("the sandbox of %s was lost: %s", self.record.id, error)
+        return await operation(await self.heal(live))
+
+    async def heal(self, lost: Live) -> Live:
+        """Replace `lost`, unless somebody already has."""
+        async with self._healing:
+            if self._live is lost or self._live is None:
+                self._live = None
+                await lost.sandbox.aclose()
+                self._live = await self._opener.open(self.record, _ignore)
+                self._tell_healed(self._live)
+            return self._live
+
+    async def remember(self, change: Callable[[WorkspaceRecord], WorkspaceRecord]) -> None:
+        """Update the record, against other servers' updates. A store that is down only costs the memory."""
+        for _ in range(UPDATE_TRIES):
+            changed = change(self.record)
+            if changed == self.record:
+                return
+            try:
+                self.record = await self._store.update_workspace(changed)
+            except Conflict:
+                fresh = await self._store.get_workspace(self.record.owner, self.record.name)
+                if fresh is None or fresh.id != self.record.id:
+                    return
+                self.record = fresh
+            except NotFound:
+                return
+            except VaporformError as error:
+                log.warning("the workspace's record was not updated: %s", error)
+                return
+            else:
+                return
+
+    async def aclose(self) -> None:
+        live, self._live = self._live, None
+        if live is not None:
+            await live.sandbox.aclose()
+
+    def take_notices(self) -> list[str]:
+        taken, self.notices = self.notices, []
+        return taken
+
+    def notify(self, text: str) -> None:
+        if text not in self.notices:
+            self.notices = [*self.notices, text][-MAX_NOTICES:]
+
+    def _tell_healed(self, live: Live) -> None:
+        if live.restored:
+            self._tell_restored(live)
+        elif self.running:
+            self.notify(
+                "The sandbox was restarted; its files are as they were. These processes ended with it: "
+                f"{self._named_processes()}. Start again what you need."
+            )
+        self.running.clear()
+
+    def _tell_restored(self, live: Live) -> None:
+        parts = [_REBUILT]
+        if self.running:
+            parts.append(f"These processes ended with it: {self._named_processes()}.")
+        if self.record.commands:
+            parts.append("Commands on record that made it: " + "; ".join(self.record.commands) + ".")
+        if self.record.dev_command:
+            parts.append(f"The development server was started with: {self.record.dev_command}.")
+        if self.record.spec.git_url:
+            parts.append("The .git folder is not mirrored: the history of the git repository did not come back.")
+        if live.problems:
+            named = "; ".join(f"{path} ({why})" for path, why in list(live.problems.items())[:MAX_NAMED])
+            parts.append(f"{len(live.problems)} file(s) could not be restored: {named}.")
+        self.notify(" ".join(parts))
+
+    def _named_processes(self) -> str:
+        named = [f"{process_id} ({command[:80]})" for process_id, command in list(self.running.items())[:MAX_NAMED]]
+        return ", ".join(named)
+
+
+def _ignore(phase: Phase, percent: float) -> None:
+    """Nobody watches the phases of a healing: the call that needed it is still waiting for its own answer."""

@@ -1,0 +1,172 @@
+"""The writer's side of a workspace's mirror: blobs first, then one revision, whatever others commit meanwhile."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+
+import anyio
+
+from vaporform_mcp.errors import Conflict, SandboxLost, StoreUnavailable
+from vaporform_mcp.stores.base import Blob, Store
+from vaporform_mcp.types import Change, Digest, Entry, Head, Revision, WorkspacePath
+
+__all__ = ["Mirror", "Rebase"]
+
+log = logging.getLogger(__name__)
+
+COMMIT_LIMIT_S = 30.0
+APPEND_TRIES = 50
+FIRST_PAUSE_S = 1.0
+LONGEST_PAUSE_S = 30.0
+
+Rebase = Callable[[Sequence[Change], frozenset[WorkspacePath]], Awaitable[Sequence[Change]]]
+"""Given the changes about to be committed and the paths among them that others committed meanwhile, read those again
+from the sandbox and answer with the changes to commit instead: never old bytes over newer ones."""
+
+
+class Mirror:
+    """One workspace's mirror, as this server writes it in one epoch.
+
+    A store that failed is left alone for a while (1 s, doubling to 30 s, with jitter): callers are told at once, so
+    that an agent's work never waits for a store that is down.
+    """
+
+    def __init__(self, store: Store, workspace_id: str, head: Head) -> None:
+        self._store = store
+        self._workspace_id = workspace_id
+        self.head = head
+        self._tree: dict[WorkspacePath, Entry] | None = None
+        self._tree_at = 0
+        # Holds: at most one append of ours is under way, so that a server never conflicts with itself.
+        self._appending = anyio.Lock()
+        self.error: str | None = None
+        self._pause_s = FIRST_PAUSE_S
+        self._retry_at = 0.0
+
+    @property
+    def epoch(self) -> int:
+        return self.head.epoch
+
+    @contextmanager
+    def attempt(self) -> Generator[None]:
+        """Around every use of the store that may be put off. Raises `StoreUnavailable` at once while it is left alone;
+        a failure inside makes it be left alone for longer, a success ends that."""
+        if self.error is not None and time.monotonic() < self._retry_at:
+            raise StoreUnavailable(self.error, hint="The files are safe in the sandbox; the mirror follows by itself.")
+        try:
+            yield
+        except StoreUnavailable as error:
+            self.error = error.message
+            self._retry_at = time.monotonic() + self._pause_s * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
+            self._pause_s = min(self._pause_s * 2, LONGEST_PAUSE_S)
+            raise
+        self.error, self._pause_s, self._retry_at = None, FIRST_PAUSE_S, 0.0
+
+    @property
+    def retry_in_s(self) -> float:
+        """Seconds until the store may be tried again; 0 when it may be now."""
+        return max(0.0, self._retry_at - time.monotonic()) if self.error is not None else 0.0
+
+    async def tree(self) -> Mapping[WorkspacePath, Entry]:
+        """Every path at `head`, which is brought up to date first. Read it before the next await, or copy it."""
+        await self.refresh()
+        if self._tree is None:
+            at = self.head.number
+            self._tree = dict(await self._store.tree(self._workspace_id, at))
+            self._tree_at = at
+        elif self._tree_at < self.head.number:
+            at = self.head.number
+            self._fold(await self._store.changes(self._workspace_id, after=self._tree_at, upto=at), at)
+        return self._tree
+
+    async def refresh(self) -> None:
+        """Learn of what others committed. Raises `SandboxLost` when a later epoch has taken over."""
+        head = await self._store.head(self._workspace_id)
+        if head.epoch > self.epoch:
+            raise SandboxLost(
+                "another server has replaced this workspace's sandbox", hint="Repeat the call; it uses the new one."
+            )
+        self.head = head
+
+    async def put(self, blobs: Sequence[Blob]) -> None:
+        await self._store.put_blobs(blobs)
+
+    async def put_large(self, digest: Digest, size: int, chunks: AsyncIterator[bytes], mime_type: str) -> None:
+        await self._store.put_large_blob(digest, size, chunks, mime_type)
+
+    async def missing(self, digests: frozenset[Digest]) -> frozenset[Digest]:
+        return await self._store.missing(digests)
+
+    async def commit(
+        self,
+        changes: Sequence[Change],
+        *,
+        read_at: int,
+        rebase: Rebase,
+        made_by: str,
+        label: str | None = None,
+    ) -> Revision:
+        """Append `changes`, which were read from the sandbox when the head was `read_at` or later.
+
+        Shielded from cancellation and bounded: a commit that nobody waits for would leave us not knowing our own
+        revision. Raises `StoreUnavailable` or `SandboxLost`.
+        """
+        try:
+            with anyio.fail_after(COMMIT_LIMIT_S, shield=True):
+                async with self._appending:
+                    return await self._append(changes, read_at, rebase, made_by, label)
+        except TimeoutError as error:
+            raise StoreUnavailable(
+                "the store did not confirm the revision in time", hint="The next sync checks and repeats it."
+            ) from error
+
+    async def _append(
+        self, changes: Sequence[Change], read_at: int, rebase: Rebase, made_by: str, label: str | None
+    ) -> Revision:
+        revision_id = uuid.uuid4().hex
+        for attempt in range(APPEND_TRIES):
+            if self.head.number > read_at:
+                between = await self._store.changes(self._workspace_id, after=read_at, upto=self.head.number)
+                others = {change.path for change in between}
+                if touched := frozenset(change.path for change in changes if change.path in others):
+                    changes = await rebase(changes, touched)
+                read_at = self.head.number
+            try:
+                revision = await self._store.append(
+                    self._workspace_id,
+                    parent=self.head.number,
+                    revision_id=revision_id,
+                    epoch=self.epoch,
+                    changes=changes,
+                    made_by=made_by,
+                    label=label,
+                )
+            except Conflict:
+                await self.refresh()
+                # Spread racing servers out; the loser of one round is the likely winner of the next.
+                await anyio.sleep(random.uniform(0, 0.002 * min(attempt + 1, 10)))  # noqa: S311 - jitter
+                continue
+            self._committed(revision, changes)
+            return revision
+        raise StoreUnavailable(
+            "other servers kept committing to this workspace", hint="The next sync catches up by itself."
+        )
+
+    def _committed(self, revision: Revision, changes: Sequence[Change]) -> None:
+        if self._tree is not None and self._tree_at == revision.number - 1:
+            self._fold(changes, revision.number)
+        self.head = Head(number=revision.number, epoch=revision.epoch)
+
+    def _fold(self, changes: Sequence[Change], at: int) -> None:
+        assert self._tree is not None  # noqa: S101 - the callers have just looked
+        for change in changes:
+            if change.entry is None:
+                self._tree.pop(change.path, None)
+            else:
+                self._tree[change.path] = change.entry
+        self._tree_at = at

@@ -1,0 +1,155 @@
+"""Opening: decide who is the truth, the sandbox or the mirror, and make the sandbox live accordingly."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import anyio
+
+from vaporform_mcp.errors import Conflict, SandboxUnavailable
+from vaporform_mcp.exclusions import PRUNED_FOLDERS
+from vaporform_mcp.locks import HostLock
+from vaporform_mcp.sandboxes.base import OnPhase, Provider, Sandbox
+from vaporform_mcp.stores.base import Store
+from vaporform_mcp.sync import CLOCK_GRAIN_NS, Index
+from vaporform_mcp.types import Head, Phase, WorkspacePath, WorkspaceRecord
+from vaporform_mcp.workspace.importing import clone
+from vaporform_mcp.workspace.marks import Mark, decode, encode
+from vaporform_mcp.workspace.mirror import Mirror
+from vaporform_mcp.workspace.restoring import restore_tree
+
+__all__ = ["Live", "Opener"]
+
+log = logging.getLogger(__name__)
+
+TAKEOVER_TRIES = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Live:
+    """A workspace's sandbox, marked and of the current epoch, with the mirror that it is synced into.
+
+    `restored` tells that its files came from the mirror just now; `problems` names those that did not come back.
+    """
+
+    sandbox: Sandbox
+    mirror: Mirror
+    restored: bool
+    problems: Mapping[WorkspacePath, str]
+
+
+class Opener:
+    """Opens one workspace, as often as it takes. Safe to repeat and to interrupt: without a mark it starts again."""
+
+    def __init__(self, store: Store, provider: Provider, lock: HostLock) -> None:
+        self._store = store
+        self._provider = provider
+        self._lock = lock
+
+    async def open(self, record: WorkspaceRecord, on_phase: OnPhase) -> Live:
+        """The live sandbox: as it is, where its mark is of the current epoch; else rebuilt from the mirror.
+
+        Raises `SandboxUnavailable`, `StoreUnavailable`, `NotSupported`, `Conflict` (somebody else replaces it).
+        """
+        on_phase(Phase.CREATING, 0)
+        async with self._lock.shared():
+            if live := await self._marked(record, on_phase):
+                return live
+        async with self._lock.exclusive():
+            # Another server may have rebuilt it while this one waited for the lock.
+            if live := await self._marked(record, on_phase):
+                return live
+            return await self._rebuild(record, on_phase)
+
+    async def _marked(self, record: WorkspaceRecord, on_phase: OnPhase) -> Live | None:
+        head = await self._store.head(record.id)
+        epoch = max(head.epoch, 1)
+        sandbox = await self._provider.acquire(record.spec, record.id, epoch, on_phase)
+        raw = await sandbox.read_mark()
+        mark = decode(raw) if raw is not None else None
+        if mark is None or (mark.workspace_id, mark.epoch) != (record.id, epoch):
+            return None
+        on_phase(Phase.READY, 100)
+        mirror = Mirror(self._store, record.id, Head(number=head.number, epoch=epoch))
+        return Live(sandbox=sandbox, mirror=mirror, restored=False, problems={})
+
+    async def _rebuild(self, record: WorkspaceRecord, on_phase: OnPhase) -> Live:
+        """Holds the exclusive lock. Every sandbox that may have been synced from is of an epoch below the new one."""
+        before = await self._store.head(record.id)
+        head = await self._take_over(record, before)
+        if before.number == 0:
+            # A first opening that was interrupted may have left files of which no mark tells.
+            await self._provider.destroy(record.id, head.epoch)
+        sandbox = await self._provider.acquire(record.spec, record.id, head.epoch, on_phase)
+        problems: Mapping[WorkspacePath, str] = {}
+        mirror = Mirror(self._store, record.id, head)
+        if before.number == 0 and record.spec.git_url is not None:
+            on_phase(Phase.IMPORTING, 0)
+            await clone(sandbox, record.spec.git_url, record.spec.git_branch)
+        else:
+            tree = await mirror.tree()
+
+            def progress(done: int, total: int) -> None:
+                on_phase(Phase.RESTORING, 100 * done / total)
+
+            problems = await restore_tree(sandbox, self._store, tree, progress)
+        await self._mark(record, sandbox, mirror, frozenset(problems))
+        if 0 < before.epoch < head.epoch:
+            await self._destroy_old(record, before.epoch)
+        on_phase(Phase.READY, 100)
+        return Live(sandbox=sandbox, mirror=mirror, restored=before.number > 0, problems=problems)
+
+    async def _take_over(self, record: WorkspaceRecord, head: Head) -> Head:
+        if head.number == 0:
+            return Head(number=0, epoch=1)
+        for attempt in range(TAKEOVER_TRIES):
+            try:
+                revision = await self._store.append(
+                    record.id,
+                    parent=head.number,
+                    revision_id=f"epoch-{head.epoch + 1}-{head.number}",
+                    epoch=head.epoch + 1,
+                    changes=(),
+                    made_by="self-heal",
+                )
+            except Conflict:
+                await anyio.sleep(0.01 * (attempt + 1))
+                head = await self._store.head(record.id)
+            else:
+                return Head(number=revision.number, epoch=revision.epoch)
+        raise SandboxUnavailable(
+            "other servers kept writing to this workspace while its sandbox was to be replaced", hint="Repeat the call."
+        )
+
+    async def _mark(
+        self, record: WorkspaceRecord, sandbox: Sandbox, mirror: Mirror, withheld: frozenset[WorkspacePath]
+    ) -> None:
+        """From here on the sandbox is the truth. After an import the index is empty: the first sync reads all."""
+        index = Index()
+        tree = await mirror.tree()
+        if tree:
+            await anyio.sleep(2 * CLOCK_GRAIN_NS / 1e9)  # so that the stats are safely older than the scan's clock
+            scan = await sandbox.scan(prune=PRUNED_FOLDERS)
+            stats = {
+                item.path: item.stat
+                for item in scan.entries
+                if (entry := tree.get(item.path)) is not None
+                and (entry.kind, entry.size) == (item.stat.kind, item.stat.size)
+            }
+            index = Index(clock_ns=scan.clock_ns, stats=stats)
+        mark = Mark(
+            workspace_id=record.id,
+            epoch=mirror.epoch,
+            revision=mirror.head.number,
+            index=index,
+            withheld=withheld,
+        )
+        await sandbox.write_mark(encode(mark))
+
+    async def _destroy_old(self, record: WorkspaceRecord, epoch: int) -> None:
+        try:
+            await self._provider.destroy(record.id, epoch)
+        except SandboxUnavailable as error:
+            log.warning("left the sandbox of epoch %d behind: %s", epoch, error)

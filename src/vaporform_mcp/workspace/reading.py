@@ -1,0 +1,124 @@
+"""Reads: the sandbox first, the mirror where that fails; listings; and the names near one that is not there."""
+
+from __future__ import annotations
+
+import difflib
+
+from vaporform_mcp.errors import NotFound, SandboxLost, SandboxUnavailable, TooLarge, VaporformError
+from vaporform_mcp.exclusions import PRUNED_FOLDERS
+from vaporform_mcp.mime import mime_type
+from vaporform_mcp.sandboxes.base import MAX_FILE_BATCH_BYTES, FileContent, FileStat, Sandbox
+from vaporform_mcp.stores.base import Store
+from vaporform_mcp.types import Entry, EntryKind, WorkspacePath
+from vaporform_mcp.workspace.files import HEAD_BYTES
+from vaporform_mcp.workspace.lifeline import Lifeline
+from vaporform_mcp.workspace.opening import Live
+from vaporform_mcp.workspace.results import FileText, Listed, Listing
+
+__all__ = ["MAX_READ_BYTES", "Reader"]
+
+MAX_READ_BYTES = MAX_FILE_BATCH_BYTES
+MAX_NEAR = 5
+
+
+class Reader:
+    def __init__(self, lifeline: Lifeline, store: Store) -> None:
+        self._lifeline = lifeline
+        self._store = store
+
+    async def read(self, path: WorkspacePath) -> FileText:
+        """The file as the sandbox has it, else as the mirror last had it.
+
+        Raises:
+            NotFound: neither has it; the hint names paths that are near.
+            TooLarge: it is over `MAX_READ_BYTES`.
+        """
+        try:
+            result = await self._lifeline.use(lambda live: _read(live, path))
+        except (SandboxLost, SandboxUnavailable) as unreachable:
+            return await self._from_mirror(path, unreachable, removed=False)
+        if isinstance(result, FileContent):
+            kind = mime_type(path, result.content[:HEAD_BYTES])
+            return FileText(
+                path=path, content=result.content, mime_type=kind, source="sandbox", revision=None, removed=False
+            )
+        missing = NotFound(f"{path} does not exist", hint=await self._near(path))
+        return await self._from_mirror(path, missing, removed=True)
+
+    async def list(self, path: WorkspacePath, *, recursive: bool, limit: int) -> Listing:
+        """What lies under a folder, in path order. Raises `NotFound`, `NotADirectory`."""
+        try:
+            scan = await self._lifeline.use(
+                lambda live: live.sandbox.scan(
+                    under=path, prune=PRUNED_FOLDERS, depth=None if recursive else 1, limit=limit
+                )
+            )
+        except NotFound as error:
+            raise NotFound(error.message, hint=await self._near(path)) from error
+        entries = [Listed(path=item.path, kind=item.stat.kind, size=item.stat.size) for item in scan.entries]
+        unlisted = [item.path for item in scan.entries if recursive and _is_pruned(item)]
+        return Listing(entries=entries, unlisted=unlisted, truncated=scan.truncated)
+
+    async def _from_mirror(self, path: WorkspacePath, why: VaporformError, *, removed: bool) -> FileText:
+        """Raises `why` where the mirror cannot help."""
+        try:
+            last = await self._store.last_entry(self._lifeline.record.id, path)
+            if last is None:
+                raise why
+            revision, entry = last
+            content = await self._blob(entry)
+        except VaporformError as error:
+            raise why from (error if error is not why else None)
+        return FileText(
+            path=path, content=content, mime_type=entry.mime_type, source="mirror", revision=revision, removed=removed
+        )
+
+    async def _blob(self, entry: Entry) -> bytes:
+        if entry.size > MAX_READ_BYTES or entry.kind is not EntryKind.FILE:
+            raise TooLarge("the mirror's copy cannot be shown")
+        blobs = await self._store.get_blobs({entry.digest})
+        if entry.digest not in blobs:
+            raise NotFound("the mirror's copy is damaged")
+        return blobs[entry.digest]
+
+    async def _near(self, path: WorkspacePath) -> str:
+        """A hint with the paths that are most like this one."""
+        live = self._lifeline.live
+        fallback = "Look with list_files."
+        if live is None:
+            return fallback
+        try:
+            scan = await live.sandbox.scan(prune=PRUNED_FOLDERS, limit=5_000)
+        except VaporformError:
+            return fallback
+        known = [item.path for item in scan.entries if item.stat.kind is EntryKind.FILE]
+        name = path.rpartition("/")[2]
+        same_name = [other for other in known if other.rpartition("/")[2].lower() == name.lower()]
+        near = [*same_name, *difflib.get_close_matches(path, known, n=MAX_NEAR, cutoff=0.6)]
+        unique = list(dict.fromkeys(near))[:MAX_NEAR]
+        return f"Near it: {', '.join(unique)}." if unique else fallback
+
+
+def _is_pruned(item: FileStat) -> bool:
+    return item.stat.kind is EntryKind.DIRECTORY and item.path.rpartition("/")[2] in PRUNED_FOLDERS
+
+
+async def _read(live: Live, path: WorkspacePath) -> FileContent | None:
+    return await read_one(live.sandbox, path)
+
+
+async def read_one(sandbox: Sandbox, path: WorkspacePath) -> FileContent | None:
+    """None where it does not exist; raises its other faults."""
+    result = (await sandbox.read_files([path], max_bytes=MAX_READ_BYTES))[0]
+    if isinstance(result, FileContent):
+        return result
+    match result.error:
+        case NotFound():
+            return None
+        case TooLarge():
+            raise TooLarge(
+                f"{path} is over {MAX_READ_BYTES // 1024**2} MiB",
+                hint=f"Read a part of it with execute_command, such as: sed -n 1,200p {path}",
+            )
+        case error:
+            raise error

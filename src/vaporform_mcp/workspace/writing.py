@@ -1,0 +1,125 @@
+"""Writes: the sandbox first, whose success is the caller's; then the mirror, whose failure is told and repaired."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from vaporform_mcp import edits
+from vaporform_mcp.errors import NotFound, NotText, StoreUnavailable
+from vaporform_mcp.locks import HostLock, PathLocks
+from vaporform_mcp.sandboxes.base import MAX_FILE_BATCH_BYTES, FileContent, FileFault, FileStat, FileWrite, Sandbox
+from vaporform_mcp.stores.base import Blob
+from vaporform_mcp.types import Change, Digest, WorkspacePath
+from vaporform_mcp.workspace.files import digest_of, entry_of
+from vaporform_mcp.workspace.lifeline import Lifeline
+from vaporform_mcp.workspace.opening import Live
+from vaporform_mcp.workspace.results import Replaced, Written
+from vaporform_mcp.workspace.scheduling import SyncLoop
+from vaporform_mcp.workspace.syncing import Syncer
+
+__all__ = ["Writer"]
+
+_CHUNK_BYTES = 1024 * 1024
+
+
+class Writer:
+    """Writes one file at a time per path; different paths go on beside each other."""
+
+    def __init__(self, lifeline: Lifeline, lock: HostLock, loop: SyncLoop) -> None:
+        self._lifeline = lifeline
+        self._lock = lock
+        self._loop = loop
+        self._paths = PathLocks()
+
+    async def write(self, path: WorkspacePath, content: bytes, *, made_by: str) -> Written:
+        """Raises the sandbox's fault for that path; nothing is changed then."""
+        async with self._paths.hold(path):
+            return await self._write(path, content, made_by)
+
+    async def replace(self, path: WorkspacePath, diff: str, *, made_by: str) -> Replaced:
+        """Apply SEARCH/REPLACE blocks, all or nothing. Raises `NotText`, `NotFound`, `Ambiguous`, `InvalidArgument`."""
+        blocks = edits.parse(diff)
+        async with self._paths.hold(path):
+            before = await self._lifeline.use(lambda live: _read_text(live.sandbox, path))
+            edited = edits.apply(before, blocks)
+            written = await self._write(path, edited.text.encode("utf-8", errors="surrogateescape"), made_by)
+        return Replaced(
+            written=written, replacements=edited.replacements, diff=edits.unified(before, edited.text, path)
+        )
+
+    async def _write(self, path: WorkspacePath, content: bytes, made_by: str) -> Written:
+        async def attempt(live: Live) -> Written:
+            async with self._lock.shared():
+                read_at = live.mirror.head.number
+                stat = await _put(live.sandbox, path, content)
+                return await self._mirror(live, path, content, stat, read_at, made_by)
+
+        return await self._lifeline.use(attempt)
+
+    async def _mirror(
+        self, live: Live, path: WorkspacePath, content: bytes, stat: FileStat, read_at: int, made_by: str
+    ) -> Written:
+        digest = digest_of(content)
+        # The path told may be a symlink: what is mirrored is the file that was written.
+        try:
+            with live.mirror.attempt():
+                revision = await self._commit(live, stat, content, digest, read_at, made_by)
+        except StoreUnavailable as error:
+            self._loop.request(made_by)
+            return _written(path, content, digest, mirror_error=error.message)
+        return _written(path, content, digest, revision=revision)
+
+    async def _commit(
+        self, live: Live, file: FileStat, content: bytes, digest: Digest, read_at: int, made_by: str
+    ) -> int:
+        mirror = live.mirror
+        entry = entry_of(file.path, file.stat, digest, content)
+        await mirror.put([Blob(digest=digest, content=content, mime_type=entry.mime_type)])
+        syncer = Syncer(live.sandbox, mirror)
+        revision = await mirror.commit(
+            [Change(path=file.path, entry=entry)], read_at=read_at, rebase=syncer.rebase, made_by=made_by
+        )
+        return revision.number
+
+
+def _written(
+    path: WorkspacePath, content: bytes, digest: Digest, *, revision: int | None = None, mirror_error: str | None = None
+) -> Written:
+    return Written(
+        path=path,
+        size=len(content),
+        digest=digest,
+        mirrored=mirror_error is None,
+        mirror_error=mirror_error,
+        revision=revision,
+    )
+
+
+async def _put(sandbox: Sandbox, path: WorkspacePath, content: bytes) -> FileStat:
+    if len(content) > MAX_FILE_BATCH_BYTES:
+        return await sandbox.write_stream(path, _chunks(content))
+    result = (await sandbox.write_files([FileWrite(path=path, content=content)]))[0]
+    if isinstance(result, FileFault):
+        raise result.error
+    return result
+
+
+async def _chunks(content: bytes) -> AsyncIterator[bytes]:
+    for start in range(0, len(content), _CHUNK_BYTES):
+        yield content[start : start + _CHUNK_BYTES]
+
+
+async def _read_text(sandbox: Sandbox, path: WorkspacePath) -> str:
+    result = (await sandbox.read_files([path], max_bytes=MAX_FILE_BATCH_BYTES))[0]
+    match result:
+        case FileContent(content=content) if b"\0" not in content:
+            # Bytes that are no UTF-8 survive an edit elsewhere in the file.
+            return content.decode("utf-8", errors="surrogateescape")
+        case FileContent():
+            raise NotText(f"{path} is a binary file", hint="Write it whole with write_to_file, encoding base64.")
+        case FileFault(error=NotFound()):
+            raise NotFound(
+                f"{path} does not exist in the sandbox", hint="Create it with write_to_file, or look with list_files."
+            )
+        case FileFault(error=error):
+            raise error

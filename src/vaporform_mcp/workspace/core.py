@@ -134,7 +134,8 @@ class Workspace:
         serving = await serve(self._lifeline, self._runner, stack, command=command, limit_s=wait_s)
         if serving.dev_server is not None and serving.dev_server.error is not None:
             warnings.append(f"the development server did not come up: {serving.dev_server.error}")
-        self._loop.request("attempt_completion")
+        if serving.dev_server is not None and serving.dev_server.started:
+            self._loop.request("attempt_completion")
         return Completed(
             checkpoint=label,
             files_total=len(tree),

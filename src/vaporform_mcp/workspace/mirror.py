@@ -91,7 +91,8 @@ class Mirror:
             raise SandboxLost(
                 "another server has replaced this workspace's sandbox", hint="Repeat the call; it uses the new one."
             )
-        self.head = head
+        # Ours stays: before the first revision of an epoch the store still tells the one before it.
+        self.head = Head(number=head.number, epoch=self.epoch)
 
     async def put(self, blobs: Sequence[Blob]) -> None:
         await self._store.put_blobs(blobs)

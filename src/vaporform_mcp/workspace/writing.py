@@ -74,7 +74,10 @@ class Writer:
     ) -> int:
         mirror = live.mirror
         entry = entry_of(file.path, file.stat, digest, content)
-        await mirror.put([Blob(digest=digest, content=content, mime_type=entry.mime_type)])
+        if len(content) > MAX_FILE_BATCH_BYTES:
+            await mirror.put_large(digest, len(content), _chunks(content), entry.mime_type)
+        else:
+            await mirror.put([Blob(digest=digest, content=content, mime_type=entry.mime_type)])
         syncer = Syncer(live.sandbox, mirror)
         revision = await mirror.commit(
             [Change(path=file.path, entry=entry)], read_at=read_at, rebase=syncer.rebase, made_by=made_by

@@ -1,0 +1,124 @@
+"""What commands do to files reaches the mirror, and only that."""
+
+from __future__ import annotations
+
+from tests.workspace.conftest import Server
+from tests.workspace.helpers import eventually, opened, path, run, shell
+from vaporform_mcp.types import EntryKind
+
+
+async def test_files_that_a_command_made_changed_and_removed_reach_the_mirror_by_themselves(server: Server) -> None:
+    workspace = await opened(server.manager)
+    await workspace.write(path("old.txt"), b"x", made_by="write_to_file")
+    await workspace.write(path("changed.txt"), b"x", made_by="write_to_file")
+    await shell(workspace, "rm old.txt; echo more >> changed.txt; mkdir d; echo new > d/new.txt")
+
+    async def followed() -> bool:
+        tree = await server.store.tree(workspace.record.id)
+        return set(tree) == {"changed.txt", "d/new.txt"} and tree[path("changed.txt")].size == 6
+
+    await eventually(followed)
+    assert not workspace.mirror_state().pending
+
+
+async def test_the_revision_tells_which_command_made_it(server: Server) -> None:
+    workspace = await opened(server.manager)
+    await shell(workspace, "echo 1 > made.txt")
+
+    async def told() -> bool:
+        revisions = await server.store.log(workspace.record.id, path=path("made.txt"))
+        return [revision.made_by for revision in revisions] == ["execute_command: echo 1 > made.txt"]
+
+    await eventually(told)
+
+
+async def test_a_sync_in_which_nothing_changed_makes_no_revision(server: Server) -> None:
+    workspace = await opened(server.manager)
+    await workspace.write(path("a.txt"), b"x", made_by="write_to_file")
+    first = await workspace.sync(made_by="test")
+    second = await workspace.sync(made_by="test")
+    assert (first.revision, first.changed) == (second.revision, second.changed) == (1, 0)
+
+
+async def test_a_label_makes_a_revision_even_where_nothing_changed(server: Server) -> None:
+    workspace = await opened(server.manager)
+    report = await workspace.sync(made_by="test", label="here")
+    labelled = await server.store.labelled(workspace.record.id, "here")
+    assert labelled is not None
+    assert labelled.number == report.revision
+
+
+async def test_what_is_installed_or_built_stays_out_unless_it_was_written_by_a_tool(server: Server) -> None:
+    workspace = await opened(server.manager)
+    await workspace.write(path("dist/kept.js"), b"1", made_by="write_to_file")
+    await shell(workspace, "mkdir -p node_modules/x .git; touch node_modules/x/i.js .git/HEAD dist/built.js a.pyc")
+    await workspace.sync(made_by="test")
+    assert set(await server.store.tree(workspace.record.id)) == {"dist/kept.js"}
+    await shell(workspace, "echo 22 > dist/kept.js")
+    await workspace.sync(made_by="test")
+    entry = await server.store.entry(workspace.record.id, path("dist/kept.js"))
+    assert entry is not None
+    assert entry.size == 3
+    await shell(workspace, "rm dist/kept.js")
+    await workspace.sync(made_by="test")
+    assert await server.store.entry(workspace.record.id, path("dist/kept.js")) is None
+
+
+async def test_links_modes_empty_files_and_names_in_any_script_come_back(server: Server) -> None:
+    workspace = await opened(server.manager)
+    await shell(
+        workspace, "touch empty; ln -s empty link; ln -s /nowhere broken; echo ü > 'ñ 日本.txt'; chmod 700 empty"
+    )
+    report = await workspace.sync(made_by="test")
+    assert report.problems == []
+    tree = await server.store.tree(workspace.record.id)
+    assert {name: entry.kind for name, entry in tree.items()} == {
+        "empty": EntryKind.FILE,
+        "link": EntryKind.SYMLINK,
+        "broken": EntryKind.SYMLINK,
+        "ñ 日本.txt": EntryKind.FILE,
+    }
+    await server.provider.destroy(workspace.record.id, 1)
+    assert await shell(workspace, "readlink link broken; cat 'ñ 日本.txt'; stat -c %a empty") == (
+        "empty\n/nowhere\nü\n700\n"
+    )
+
+
+async def test_a_name_that_cannot_be_mirrored_is_reported_and_costs_only_itself(server: Server) -> None:
+    workspace = await opened(server.manager)
+    await shell(workspace, r"""touch "$(printf 'new\nline')" "$(printf 'no\377utf8')" fine""")
+    report = await workspace.sync(made_by="test")
+    assert set(await server.store.tree(workspace.record.id)) == {"fine"}
+    assert len(report.problems) == 2
+
+
+async def test_a_file_that_cannot_be_read_keeps_what_the_mirror_has_of_it(server: Server) -> None:
+    workspace = await opened(server.manager)
+    await workspace.write(path("a.txt"), b"first", made_by="write_to_file")
+    await shell(workspace, "echo second > a.txt; chmod 000 a.txt")
+    report = await workspace.sync(made_by="test")
+    assert [problem.partition(":")[0] for problem in report.problems] == ["a.txt"]
+    entry = await server.store.entry(workspace.record.id, path("a.txt"))
+    assert entry is not None
+    assert entry.size == 5
+
+
+async def test_files_that_change_within_one_tick_of_the_clock_are_never_missed(server: Server) -> None:
+    workspace = await opened(server.manager)
+    for number in range(10):
+        await shell(workspace, f"printf {number} > racy.txt")  # always of the same size
+        await workspace.sync(made_by="test")
+        entry = await server.store.entry(workspace.record.id, path("racy.txt"))
+        assert entry is not None
+        assert (await server.store.get_blobs({entry.digest}))[entry.digest] == str(number).encode()
+
+
+async def test_a_running_process_that_keeps_writing_is_followed(server: Server) -> None:
+    workspace = await opened(server.manager)
+    await run(workspace, "sleep 0.6; echo late > late.txt; sleep 60", wait_s=0)
+    await shell(workspace, "true")
+
+    async def followed() -> bool:
+        return await server.store.entry(workspace.record.id, path("late.txt")) is not None
+
+    await eventually(followed, limit_s=40)

@@ -55,11 +55,12 @@ class Written:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replaced:
-    """`diff` is a short unified diff of what changed."""
+    """`diff` is a short unified diff of what changed; `notes` tell of places that were not matched to the letter."""
 
     written: Written
     replacements: int
     diff: str
+    notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

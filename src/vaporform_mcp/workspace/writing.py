@@ -41,10 +41,13 @@ class Writer:
         blocks = edits.parse(diff)
         async with self._paths.hold(path):
             before = await self._lifeline.use(lambda live: _read_text(live.sandbox, path))
-            edited = edits.apply(before, blocks)
+            edited = edits.apply(before, blocks, path=path)
             written = await self._write(path, edited.text.encode("utf-8", errors="surrogateescape"), made_by)
         return Replaced(
-            written=written, replacements=edited.replacements, diff=edits.unified(before, edited.text, path)
+            written=written,
+            replacements=edited.replacements,
+            diff=edits.unified(before, edited.text, path),
+            notes=edited.notes,
         )
 
     async def _write(self, path: WorkspacePath, content: bytes, made_by: str) -> Written:

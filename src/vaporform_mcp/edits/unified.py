@@ -1,0 +1,78 @@
+"""A short unified diff of two texts, whatever their size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from difflib import SequenceMatcher
+
+__all__ = ["unified"]
+
+_MAX_COMPARED_LINES = 3_000  # for each side, without what both share at the ends: comparing costs their product
+_MAX_LINE_CHARS = 500
+_NO_NEWLINE = "\\ No newline at end of file"
+
+
+def unified(before: str, after: str, path: str, *, context: int = 3, limit: int = 8_000) -> str:
+    """What changed from `before` to `after`, in the unified format; "" where nothing did.
+
+    `context` is in lines, `limit` in characters: what is over is left out at a line, and the last line says how
+    much. Where too much changed to be compared in reasonable time, one line says so instead of a hunk.
+    """
+    if before == after:
+        return ""
+    rows = [f"--- {path}", f"+++ {path}", *_hunks(_lines(before), _lines(after), context)]
+    kept: list[str] = []
+    room = limit
+    for row in rows:
+        room -= len(row) + 1
+        if room < 0:
+            return "\n".join([*kept, f"... ({len(rows) - len(kept)} more lines of diff)"])
+        kept.append(row)
+    return "\n".join(kept)
+
+
+def _lines(text: str) -> list[str]:
+    """Lines with their LF: other characters that Python takes for line ends are content."""
+    *ended, rest = text.split("\n")
+    return [f"{line}\n" for line in ended] + ([rest] if rest else [])
+
+
+def _hunks(old: Sequence[str], new: Sequence[str], context: int) -> Iterator[str]:
+    first = _common(old, new)
+    last = _common(old[first:][::-1], new[first:][::-1])
+    start = max(0, first - context)
+    kept = max(0, last - context)
+    a, b = old[start : len(old) - kept], new[start : len(new) - kept]
+    if max(len(a), len(b)) > _MAX_COMPARED_LINES:
+        yield f"@@ -{_range(start, len(a))} +{_range(start, len(b))} @@ (too many changed lines to show)"
+        return
+    for group in SequenceMatcher(None, a, b).get_grouped_opcodes(context):
+        (_, i1, _, j1, _), (_, _, i2, _, j2) = group[0], group[-1]
+        yield f"@@ -{_range(start + i1, i2 - i1)} +{_range(start + j1, j2 - j1)} @@"
+        for tag, i1, i2, j1, j2 in group:
+            yield from _rows(" " if tag == "equal" else "-", a[i1:i2])
+            if tag != "equal":
+                yield from _rows("+", b[j1:j2])
+
+
+def _rows(sign: str, lines: Sequence[str]) -> Iterator[str]:
+    for line in lines:
+        shown = line.rstrip("\r\n")
+        yield sign + (shown if len(shown) <= _MAX_LINE_CHARS else shown[:_MAX_LINE_CHARS] + "…")
+        if not line.endswith("\n"):
+            yield _NO_NEWLINE
+
+
+def _range(start: int, size: int) -> str:
+    """`start` counts from 0. A range of no lines names the line before it, as in the format's definition."""
+    return f"{start + 1}" if size == 1 else f"{start + (1 if size else 0)},{size}"
+
+
+def _common(one: Sequence[str], other: Sequence[str]) -> int:
+    """How many lines both begin with."""
+    count = 0
+    for a, b in zip(one, other, strict=False):
+        if a != b:
+            break
+        count += 1
+    return count

@@ -1,0 +1,1 @@
+"""Servers that exist to be measured against."""

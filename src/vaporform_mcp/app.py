@@ -1,0 +1,259 @@
+"""The composition root: the only module that names a provider or a store, each imported at its first need."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vaporform_mcp.errors import StoreUnavailable
+from vaporform_mcp.server import Serving
+from vaporform_mcp.settings import Settings, host_environment
+from vaporform_mcp.types import Spec, WorkspaceName, parse_name
+
+if TYPE_CHECKING:  # a server that is only asked for its tools must not pay for loading what they call
+    from vaporform_mcp.manager import Manager
+    from vaporform_mcp.sandboxes.base import Provider
+    from vaporform_mcp.stores.base import Store
+    from vaporform_mcp.workspace.results import Summary
+
+__all__ = [
+    "OWNER",
+    "Isolation",
+    "SandboxStatus",
+    "destroy_sandbox",
+    "find_isolation",
+    "list_workspaces",
+    "open_manager",
+    "open_provider",
+    "open_store",
+    "sandbox_folder",
+    "sandboxes",
+    "serving",
+    "stop_sandbox",
+    "store_file",
+    "undelete_workspace",
+]
+
+OWNER = "local"
+"""Whose the workspaces are where there is one user: over stdio, and for the commands of a terminal."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Isolation:
+    """The program that isolates commands."""
+
+    path: Path
+    version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SandboxStatus:
+    """A sandbox on this machine.
+
+    `workspace` is the name of the workspace that it is of; None where no workspace has it as its current one, so that
+    nothing will use it again. `state` is running, stopped (it starts when it is needed), hung or foreign (of another
+    version of this server). `servers` are attached to it and `processes` run in it; `uptime_s` is in seconds.
+    """
+
+    workspace: str | None
+    workspace_id: str
+    epoch: int
+    state: str
+    pid: int | None
+    servers: int
+    processes: int
+    uptime_s: float
+
+
+def serving(settings: Settings) -> Serving:
+    """What the MCP server of these settings is given: nothing of it is opened before it is needed."""
+    return Serving(
+        open_manager=partial(open_manager, settings),
+        owner=OWNER,
+        workspace=parse_name(settings.workspace),
+        tools=settings.tools,
+        wait_limit_s=settings.wait_limit_s,
+    )
+
+
+def store_file(settings: Settings) -> Path:
+    """Where the embedded store keeps everything."""
+    return settings.data_dir / "vaporform.sqlite3"
+
+
+@asynccontextmanager
+async def open_store(settings: Settings) -> AsyncGenerator[Store]:
+    """The store that the settings choose.
+
+    Raises:
+        StoreUnavailable: the data folder cannot be made.
+    """
+    from vaporform_mcp.stores.sqlite import open_sqlite
+
+    _make_data_dir(settings.data_dir)
+    async with open_sqlite(store_file(settings)) as store:
+        yield store
+
+
+@asynccontextmanager
+async def open_provider(settings: Settings) -> AsyncGenerator[Provider]:
+    """The provider that the settings choose.
+
+    Raises:
+        SandboxUnavailable: this platform has no such sandboxes.
+        StoreUnavailable: the data folder cannot be made.
+    """
+    _check_platform()
+    _make_data_dir(settings.data_dir)
+    from vaporform_mcp.sandboxes.local.config import LocalConfig
+    from vaporform_mcp.sandboxes.local.provider import open_local
+
+    local = settings.local
+    config = LocalConfig(
+        data_dir=settings.data_dir,
+        network=local.network,
+        linger_s=local.linger_s,
+        toolchains=local.toolchains,
+        egress_allow=local.egress_allow,
+        egress_private=local.egress_private,
+        processes=local.processes,
+        memory_mb=local.memory_mb,
+        file_mb=local.file_mb,
+        open_files=local.open_files,
+        tmp_mb=local.tmp_mb,
+        host_environment=host_environment(),
+    )
+    async with open_local(config) as provider:
+        yield provider
+
+
+@asynccontextmanager
+async def open_manager(settings: Settings) -> AsyncGenerator[Manager]:
+    """The workspaces, over the provider and the store that the settings choose; closed in the reverse order.
+
+    Raises what `open_provider` and `open_store` raise.
+    """
+    # Loaded after the platform was checked, since file locks are not to be had on all of them.
+    _check_platform()
+    from vaporform_mcp.locks import HostLock
+    from vaporform_mcp.manager import open_manager as opened
+
+    def lock_of(workspace_id: str) -> HostLock:
+        return HostLock(settings.data_dir / "locks" / f"{workspace_id}.lock")
+
+    try:
+        async with AsyncExitStack() as stack:
+            store = await stack.enter_async_context(open_store(settings))
+            provider = await stack.enter_async_context(open_provider(settings))
+            yield await stack.enter_async_context(opened(store, provider, lock_of, Spec(provider=settings.sandbox)))
+    except BaseExceptionGroup as group:
+        # What the context's body raised comes out of the manager's task group wrapped.
+        if len(group.exceptions) == 1:
+            raise group.exceptions[0] from None
+        raise
+
+
+async def list_workspaces(settings: Settings) -> Sequence[Summary]:
+    """The user's workspaces, those in the trash last."""
+    async with open_manager(settings) as manager:
+        return await manager.list(OWNER)
+
+
+async def undelete_workspace(settings: Settings, name: WorkspaceName) -> Summary:
+    """Raises `NotFound`, `Conflict`."""
+    async with open_manager(settings) as manager:
+        return await manager.undelete(OWNER, name)
+
+
+async def destroy_sandbox(settings: Settings, name: WorkspaceName) -> None:
+    """Take a workspace's sandbox away with everything in it, whoever uses it. Its mirror stays. Safe to repeat."""
+    async with open_store(settings) as store, open_provider(settings) as provider:
+        record = await store.get_workspace(OWNER, name)
+        if record is not None:
+            head = await store.head(record.id)
+            await provider.destroy(record.id, max(head.epoch, 1))
+
+
+async def sandboxes(settings: Settings) -> Sequence[SandboxStatus]:
+    """Every sandbox that this machine has in the data folder. Looking starts none, and keeps none from ending."""
+    _check_platform()
+    from vaporform_mcp.sandboxes.local.registry import known_sandboxes
+
+    if not settings.data_dir.is_dir():
+        return []
+    known = await known_sandboxes(settings.data_dir)
+    names = await _current(settings) if known else {}
+    return [
+        SandboxStatus(
+            workspace=names.get((each.workspace_id, each.epoch)),
+            workspace_id=each.workspace_id,
+            epoch=each.epoch,
+            state=each.state,
+            pid=each.pid,
+            servers=each.servers,
+            processes=each.processes,
+            uptime_s=each.uptime_s,
+        )
+        for each in known
+    ]
+
+
+def sandbox_folder(settings: Settings, sandbox: SandboxStatus) -> Path:
+    """Where its files lie on this machine."""
+    from vaporform_mcp.sandboxes.local import layout
+
+    return layout.folder_of(settings.data_dir, sandbox.workspace_id, sandbox.epoch).root
+
+
+async def stop_sandbox(settings: Settings, sandbox: SandboxStatus) -> None:
+    """End it with everything that runs in it; its files stay, and it starts again when it is needed.
+
+    Raises:
+        SandboxUnavailable: it does not end.
+    """
+    from vaporform_mcp.sandboxes.local.registry import end_sandbox
+
+    await end_sandbox(settings.data_dir, sandbox.workspace_id, sandbox.epoch)
+
+
+def find_isolation() -> Isolation:
+    """Raises `SandboxUnavailable`: this machine has nothing that isolates commands."""
+    _check_platform()
+    from vaporform_mcp.sandboxes.local import bubblewrap
+
+    found = bubblewrap.find()
+    return Isolation(path=found.path, version=found.version)
+
+
+async def _current(settings: Settings) -> dict[tuple[str, int], str]:
+    """Names of the user's workspaces by the id and epoch of the sandbox that each has now."""
+    if not store_file(settings).exists():
+        return {}
+    async with open_store(settings) as store:
+        return {
+            (record.id, max((await store.head(record.id)).epoch, 1)): record.name
+            for record in await store.list_workspaces(OWNER)
+        }
+
+
+def _check_platform() -> None:
+    if sys.platform == "linux":
+        return
+    from vaporform_mcp.sandboxes.local import probe
+
+    probe.check_platform()
+
+
+def _make_data_dir(path: Path) -> None:
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreUnavailable(
+            f"the data folder cannot be made ({error.strerror})",
+            hint="Set VAPORFORM_DATA_DIR to a folder of yours, on a disk that is neither full nor read-only.",
+        ) from error

@@ -1,0 +1,72 @@
+"""What every question to a sandbox has in common: the handle may have outlived what it stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from vaporform_mcp.errors import SandboxLost
+from vaporform_mcp.sandboxes.local import layout
+from vaporform_mcp.sandboxes.local.attach import Attached
+from vaporform_mcp.sandboxes.local.client import OnEvent, Reply
+from vaporform_mcp.sandboxes.local.fields import JsonValue
+from vaporform_mcp.sandboxes.local.layout import Folder
+
+__all__ = ["ANSWER_S", "Asking"]
+
+ANSWER_S = 30.0
+"""How long an answer may take, beyond what was asked to be waited for."""
+
+
+class Asking:
+    """The ground of a handle: its connection, and the files that it was given for."""
+
+    def __init__(self, folder: Folder, attached: Attached) -> None:
+        self.workspace_id = folder.workspace_id
+        self.epoch = folder.epoch
+        self._folder = folder
+        self._connection = attached.connection
+        self._fingerprint = attached.fingerprint
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the sandbox still is what the handle was made for."""
+        return self._connection.is_open and layout.birth(self._folder.files) == self._fingerprint.files
+
+    def check(self) -> None:
+        """Raises `SandboxLost` where it is not."""
+        if not self._connection.is_open:
+            raise SandboxLost(
+                "the sandbox has ended, and with it what it ran",
+                hint="Repeat the call: the sandbox is started again, with its files.",
+            )
+        if layout.birth(self._folder.files) != self._fingerprint.files:
+            self._connection.close()
+            raise SandboxLost(
+                "the sandbox's files have been removed from this machine",
+                hint="Repeat the call: the workspace is restored from its mirror.",
+            )
+
+    async def ask(
+        self,
+        op: str,
+        fields: Mapping[str, JsonValue] | None = None,
+        data: bytes = b"",
+        *,
+        within_s: float | None = ANSWER_S,
+        on_event: OnEvent | None = None,
+        wants_socket: bool = False,
+        cancels: bool = False,
+    ) -> Reply:
+        """As `Connection.request`, with `SandboxLost` also where the files vanished before or meanwhile."""
+        self.check()
+        try:
+            return await self._connection.request(
+                op, fields, data, within_s=within_s, on_event=on_event, wants_socket=wants_socket, cancels=cancels
+            )
+        finally:
+            # An answer about files that are no longer the workspace's is worse than none.
+            self.check()
+
+    async def aclose(self) -> None:
+        """Let go of the connection; the sandbox goes on."""
+        self._connection.close()

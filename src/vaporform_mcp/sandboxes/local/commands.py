@@ -1,0 +1,154 @@
+"""Commands and processes of a local sandbox."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+
+from vaporform_mcp.errors import NotFound
+from vaporform_mcp.sandboxes.base import Command, CommandResult, OutputChunk, ProcessStatus, RunState
+from vaporform_mcp.sandboxes.local.asking import ANSWER_S, Asking
+from vaporform_mcp.sandboxes.local.fields import Fields, JsonValue, Malformed
+
+__all__ = ["Commands"]
+
+_ID = re.compile(r"(?:(?P<start>[1-9][0-9]{0,8})\.)?(?P<number>[1-9][0-9]{0,8})")
+_MAX_CHUNK = 8 * 1024 * 1024
+
+
+class Commands(Asking):
+    """Process ids: `7` is the seventh command of the sandbox's first start, `2.7` that of its second, and so on."""
+
+    async def exec(
+        self,
+        command: Command,
+        *,
+        wait_s: float | None = None,
+        until_port: bool = False,
+        on_output: Callable[[bytes], None] | None = None,
+    ) -> CommandResult:
+        fields: dict[str, JsonValue] = {
+            "command": command.text,
+            "cwd": command.cwd,
+            "env": dict(command.env),
+            "timeout_s": command.timeout_s,
+            "wait_s": wait_s,
+            "until_port": until_port,
+            "stream": on_output is not None,
+            "interactive": command.interactive,
+        }
+        bounds = [bound for bound in (wait_s, command.timeout_s) if bound is not None]
+
+        def on_event(event: Fields, data: bytes) -> None:
+            if on_output is not None and event.text("event") == "output":
+                on_output(data)
+
+        reply = await self.ask(
+            "run",
+            fields,
+            command.stdin or b"",
+            within_s=min(bounds) + ANSWER_S if bounds else None,
+            on_event=on_event,
+            cancels=True,
+        )
+        answer = reply.fields
+        status = self._status(answer.object("process"))
+        head_bytes = answer.number("head_bytes")
+        if not 0 <= head_bytes <= len(reply.data):
+            raise Malformed("head_bytes")
+        return CommandResult(
+            process_id=status.id,
+            state=status.state,
+            exit_code=status.exit_code,
+            head=reply.data[:head_bytes],
+            tail=reply.data[head_bytes:],
+            omitted_bytes=answer.number("omitted_bytes"),
+            duration_ms=status.duration_ms,
+            output_file=None if answer.is_null("output_file") else answer.text("output_file"),
+            ports=answer.ports("ports"),
+        )
+
+    async def processes(self) -> Sequence[ProcessStatus]:
+        reply = await self.ask("list")
+        return [self._status(one) for one in reply.fields.objects("processes")]
+
+    async def process(self, process_id: str) -> ProcessStatus:
+        return await self.wait(process_id, wait_s=0)
+
+    async def wait(self, process_id: str, *, wait_s: float, offset: int | None = None) -> ProcessStatus:
+        number = self._number(process_id)
+        if number is None:
+            return await self._lost(process_id)
+        fields: dict[str, JsonValue] = {"process": number, "wait_s": wait_s, "offset": offset}
+        reply = await self.ask("wait", fields, within_s=wait_s + ANSWER_S)
+        return self._status(reply.fields.object("process"))
+
+    async def output(self, process_id: str, *, offset: int, limit: int) -> OutputChunk:
+        number = self._number(process_id)
+        if number is None:
+            await self._lost(process_id)
+            return OutputChunk(data=b"", offset=offset, next_offset=offset, omitted_bytes=0)
+        fields: dict[str, JsonValue] = {"process": number, "offset": offset, "limit": min(limit, _MAX_CHUNK)}
+        reply = await self.ask("output", fields)
+        answer = reply.fields
+        return OutputChunk(
+            data=reply.data,
+            offset=answer.number("offset"),
+            next_offset=answer.number("next_offset"),
+            omitted_bytes=answer.number("omitted_bytes"),
+        )
+
+    async def send_input(self, process_id: str, data: bytes, *, eof: bool = False) -> None:
+        number = self._number(process_id)
+        if number is None:
+            raise NotFound(
+                f"process {process_id} ended with an earlier start of the sandbox", hint="Start the command again."
+            )
+        await self.ask("input", {"process": number, "eof": eof}, data)
+
+    async def stop(self, process_id: str, *, grace_s: float = 5.0) -> ProcessStatus:
+        number = self._number(process_id)
+        if number is None:
+            return await self._lost(process_id)
+        reply = await self.ask("stop", {"process": number, "grace_s": grace_s}, within_s=grace_s + ANSWER_S)
+        return self._status(reply.fields.object("process"))
+
+    def _number(self, process_id: str) -> str | None:
+        """What the running supervisor calls it; None where it belonged to an earlier one. Raises `NotFound`."""
+        match = _ID.fullmatch(process_id)
+        start = int(match["start"] or 1) if match else 0
+        if match is None or start > self._fingerprint.start:
+            raise NotFound(
+                f"there is no process {process_id[:40]!r} in this workspace",
+                hint="check_process without an id lists those there are.",
+            )
+        return match["number"] if start == self._fingerprint.start else None
+
+    async def _lost(self, process_id: str) -> ProcessStatus:
+        self.check()
+        return ProcessStatus(
+            id=process_id,
+            command="",
+            state=RunState.LOST,
+            exit_code=None,
+            started_at=0.0,
+            duration_ms=0,
+            output_bytes=0,
+        )
+
+    def _status(self, process: Fields) -> ProcessStatus:
+        number = process.text("id")
+        try:
+            state = RunState(process.text("state"))
+        except ValueError:
+            raise Malformed("state") from None
+        start = self._fingerprint.start
+        return ProcessStatus(
+            id=number if start == 1 else f"{start}.{number}",
+            command=process.text("command"),
+            state=state,
+            exit_code=process.number("exit_code") if state is RunState.EXITED else None,
+            started_at=process.real("started_at"),
+            duration_ms=process.number("duration_ms"),
+            output_bytes=process.number("output_bytes"),
+        )

@@ -1,0 +1,85 @@
+"""The variables that let package managers and other tools work inside a sandbox without anybody configuring them."""
+
+from __future__ import annotations
+
+from vaporform_mcp.sandboxes.local.inside.wire import EGRESS_PORT
+
+__all__ = ["command_environment"]
+
+_PROXY = f"http://127.0.0.1:{EGRESS_PORT}"
+
+# No networks, and no brackets around ::1: httpx cannot parse them.
+_DIRECT = "localhost,127.0.0.1,::1,0.0.0.0,.localhost"
+
+_JAVA_PROXY = " ".join(
+    (
+        *(f"-D{scheme}.proxyHost=127.0.0.1 -D{scheme}.proxyPort={EGRESS_PORT}" for scheme in ("http", "https")),
+        "-Dhttp.nonProxyHosts=localhost|127.*|[::1]",
+        # Maven's own transports look at the properties above only when told to; the name changed with Maven 3.9.
+        "-Daether.connector.http.useSystemProperties=true",
+        "-Daether.transport.http.useSystemProperties=true",
+    )
+)
+
+# Questions that nobody would answer, and output that says nothing about the work.
+_NOBODY_IS_THERE = {
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_EDITOR": "true",
+    "PAGER": "cat",
+    "GIT_PAGER": "cat",
+    "BROWSER": "none",
+    "COREPACK_ENABLE_DOWNLOAD_PROMPT": "0",
+    "NG_CLI_ANALYTICS": "false",
+    "NUXT_TELEMETRY_DISABLED": "1",
+    "NEXT_TELEMETRY_DISABLED": "1",
+    "ASTRO_TELEMETRY_DISABLED": "1",
+    "DO_NOT_TRACK": "1",
+    "PIP_NO_INPUT": "1",
+    "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+    "npm_config_audit": "false",
+    "npm_config_fund": "false",
+    "npm_config_update_notifier": "false",
+}
+
+_WHERE_THINGS_GO = {
+    # What a server prints must be there when its log is looked at, not when a buffer is full.
+    "PYTHONUNBUFFERED": "1",
+    # The system's packages are read-only here, so that pip installs into the home and can break nothing.
+    "PIP_BREAK_SYSTEM_PACKAGES": "1",
+    # `npm install -g` too goes into the home, whose .local/bin is on the PATH.
+    "npm_config_prefix": "~/.local",
+    # The cache and the workspace are different mounts: uv would try to link, fail and warn each time.
+    "UV_LINK_MODE": "copy",
+}
+
+_CERTIFICATE_VARIABLES = (
+    *("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "PIP_CERT", "GIT_SSL_CAINFO"),
+    *("CARGO_HTTP_CAINFO", "NIX_SSL_CERT_FILE", "DENO_CERT", "AWS_CA_BUNDLE"),
+)
+
+
+def command_environment(*, egress: bool, certificates: str | None) -> dict[str, str]:
+    """For every command in a sandbox. `egress`: the proxy listens inside; `certificates`: the bundle's path inside.
+
+    curl, wget, git, pip, uv, npm, pnpm, cargo, go, gem and composer read the proxy's variables; yarn, Maven and Gradle
+    get theirs. Node's own `fetch` follows them from 22.21 and 24 on; older ones need a dispatcher in the program.
+    Other programs on the JVM get nothing: JAVA_TOOL_OPTIONS would print a line whenever one starts.
+
+    Not set on purpose: CI, which makes warnings errors and turns colours on; NO_COLOR, of which Node warns in every
+    process that a test runner starts with FORCE_COLOR (output that is no terminal has no colours anyway).
+    """
+    variables = {**_NOBODY_IS_THERE, **_WHERE_THINGS_GO}
+    if egress:
+        variables |= _proxy_variables()
+    if certificates is not None:
+        variables |= dict.fromkeys(_CERTIFICATE_VARIABLES, certificates)
+    return variables
+
+
+def _proxy_variables() -> dict[str, str]:
+    variables = {"NODE_USE_ENV_PROXY": "1", "YARN_HTTP_PROXY": _PROXY, "YARN_HTTPS_PROXY": _PROXY}
+    variables |= {"MAVEN_OPTS": _JAVA_PROXY, "GRADLE_OPTS": _JAVA_PROXY}
+    # Both spellings: curl reads http_proxy in lower case only, others the upper case only.
+    for name, value in {"HTTP_PROXY": _PROXY, "HTTPS_PROXY": _PROXY, "ALL_PROXY": _PROXY, "NO_PROXY": _DIRECT}.items():
+        variables[name] = variables[name.lower()] = value
+    return variables

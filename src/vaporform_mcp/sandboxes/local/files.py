@@ -1,0 +1,197 @@
+"""Files of a local sandbox, read and written by its supervisor."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Collection, Sequence
+from typing import TypeVar
+
+import anyio
+
+from vaporform_mcp.errors import TooLarge, VaporformError
+from vaporform_mcp.sandboxes.base import (
+    MAX_FILE_BATCH_BYTES,
+    FileContent,
+    FileFault,
+    FileStat,
+    FileWrite,
+    Scan,
+)
+from vaporform_mcp.sandboxes.local.asking import ANSWER_S, Asking
+from vaporform_mcp.sandboxes.local.fields import Fields, JsonValue, Malformed, parse_fault, parse_stat
+from vaporform_mcp.sandboxes.local.inside.wire import MAX_FRAME_BYTES
+from vaporform_mcp.types import ROOT, EntryKind, WorkspacePath
+
+__all__ = ["Files"]
+
+MAX_READ_BYTES = MAX_FRAME_BYTES - MAX_FILE_BATCH_BYTES
+"""The largest file that one answer carries."""
+
+_T = TypeVar("_T")
+
+_CHUNK_BYTES = 1024 * 1024
+_PATHS_AT_ONCE = 4_000
+_SCAN_S = 300.0
+_ABORT_S = 5.0
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+_BAD_PART = re.compile(r"(?:^|/)\.{0,2}(?:/|$)")
+
+
+class Files(Asking):
+    async def read_files(
+        self, paths: Sequence[WorkspacePath], *, max_bytes: int, follow: bool = True
+    ) -> Sequence[FileContent | FileFault]:
+        if not paths:
+            return []
+        fields: dict[str, JsonValue] = {
+            "paths": list(paths),
+            "max_bytes": min(max_bytes, MAX_READ_BYTES),
+            "follow": follow,
+        }
+        reply = await self.ask("read", fields)
+        results: list[FileContent | FileFault] = []
+        start = 0
+        for path, one in zip(paths, _one_each(reply.fields.objects("files"), paths), strict=True):
+            if "error" in one:
+                results.append(FileFault(path=path, error=parse_fault(one.object("error"))))
+                continue
+            stat, end = parse_stat(one.items("stat")), start + one.number("size")
+            if not start <= end <= len(reply.data):
+                raise Malformed("size")
+            results.append(FileContent(path=path, stat=stat, content=reply.data[start:end]))
+            start = end
+        return results
+
+    async def read_stream(self, path: WorkspacePath) -> AsyncIterator[bytes]:
+        offset = 0
+        stat: JsonValue = None
+        while True:
+            fields: dict[str, JsonValue] = {"path": path, "offset": offset, "length": _CHUNK_BYTES, "stat": stat}
+            reply = await self.ask("range", fields)
+            seen = parse_stat(reply.fields.items("stat"))
+            if stat is None:
+                kinds = {EntryKind.FILE: "f", EntryKind.SYMLINK: "l", EntryKind.DIRECTORY: "d", EntryKind.OTHER: "o"}
+                stat = [kinds[seen.kind], seen.size, seen.mode, seen.mtime_ns, seen.ctime_ns, seen.inode]
+            if reply.data:
+                offset += len(reply.data)
+                yield reply.data
+            if reply.fields.flag("eof"):
+                return
+            if not reply.data:
+                raise Malformed("an empty chunk")
+
+    async def write_files(self, files: Sequence[FileWrite]) -> Sequence[FileStat | FileFault]:
+        if not files:
+            return []
+        total = sum(len(file.content) for file in files)
+        if total > MAX_FILE_BATCH_BYTES:
+            raise TooLarge(
+                f"{total} bytes are more than one call writes ({MAX_FILE_BATCH_BYTES})",
+                hint="Write the files in several calls.",
+            )
+        rows: list[JsonValue] = [
+            {
+                "path": file.path,
+                "mode": file.mode,
+                "kind": "l" if file.kind is EntryKind.SYMLINK else "f",
+                "size": len(file.content),
+            }
+            for file in files
+        ]
+        reply = await self.ask("write", {"files": rows}, b"".join(file.content for file in files))
+        paths = [file.path for file in files]
+        return [
+            FileFault(path=path, error=parse_fault(one.object("error")))
+            if "error" in one
+            else FileStat(path=path, stat=parse_stat(one.items("stat")))
+            for path, one in zip(paths, _one_each(reply.fields.objects("files"), paths), strict=True)
+        ]
+
+    async def write_stream(
+        self, path: WorkspacePath, chunks: AsyncIterator[bytes], *, mode: int | None = None
+    ) -> FileStat:
+        reply = await self.ask("open", {"path": path, "mode": mode})
+        upload = reply.fields.number("upload")
+        try:
+            async for chunk in chunks:
+                for start in range(0, len(chunk), _CHUNK_BYTES):
+                    await self.ask("append", {"upload": upload}, chunk[start : start + _CHUNK_BYTES])
+            reply = await self.ask("commit", {"upload": upload, "abort": False})
+        except BaseException:
+            await self._abort(upload)
+            raise
+        return FileStat(path=path, stat=parse_stat(reply.fields.items("stat")))
+
+    async def remove_files(self, paths: Sequence[WorkspacePath]) -> Sequence[FileFault]:
+        faults: list[FileFault] = []
+        for some in _batches(paths):
+            reply = await self.ask("remove", {"paths": some})
+            known = set(some)
+            for one in reply.fields.objects("faults"):
+                path = one.text("path")
+                if path not in known:
+                    raise Malformed("path")
+                faults.append(FileFault(path=WorkspacePath(path), error=parse_fault(one.object("error"))))
+        return faults
+
+    async def stat_files(self, paths: Sequence[WorkspacePath]) -> Sequence[FileStat | None]:
+        results: list[FileStat | None] = []
+        for some in _batches(paths):
+            reply = await self.ask("stat", {"paths": some})
+            stats = _one_each(reply.fields.items("stats"), some)
+            results += [
+                None if stat is None else FileStat(path=path, stat=parse_stat(stat))
+                for path, stat in zip(some, stats, strict=True)
+            ]
+        return results
+
+    async def scan(
+        self,
+        *,
+        under: WorkspacePath = ROOT,
+        prune: Collection[str] = (),
+        depth: int | None = None,
+        limit: int = 1_000_000,
+    ) -> Scan:
+        entries: list[FileStat] = []
+        invalid: list[str] = []
+
+        def on_event(event: Fields, _: bytes) -> None:
+            for path, stat in event.rows("rows"):
+                if _is_path(path):
+                    entries.append(FileStat(path=WorkspacePath(path), stat=parse_stat(stat)))
+                else:
+                    invalid.append(ascii(path)[1:-1])
+            if len(entries) > limit:
+                raise Malformed("more rows than were asked for")
+
+        fields: dict[str, JsonValue] = {"under": under, "prune": list(prune), "depth": depth, "limit": limit}
+        answer = (await self.ask("scan", fields, within_s=_SCAN_S, on_event=on_event)).fields
+        return Scan(
+            entries=entries,
+            invalid=[*answer.texts("invalid"), *invalid],
+            unreadable=answer.texts("unreadable"),
+            clock_ns=answer.number("clock_ns"),
+            truncated=answer.flag("truncated"),
+        )
+
+    async def _abort(self, upload: int) -> None:
+        with anyio.move_on_after(_ABORT_S, shield=True):
+            try:
+                await self._connection.request("commit", {"upload": upload, "abort": True}, within_s=ANSWER_S)
+            except VaporformError:
+                return  # the connection's end drops it too
+
+
+def _batches(paths: Sequence[WorkspacePath]) -> list[Sequence[WorkspacePath]]:
+    return [paths[start : start + _PATHS_AT_ONCE] for start in range(0, len(paths), _PATHS_AT_ONCE)]
+
+
+def _one_each(items: Sequence[_T], paths: Sequence[WorkspacePath]) -> Sequence[_T]:
+    if len(items) != len(paths):
+        raise Malformed("as many items as paths")
+    return items
+
+
+def _is_path(path: str) -> bool:
+    return len(path) <= 4096 and not _CONTROL.search(path) and not _BAD_PART.search(path)

@@ -1,0 +1,65 @@
+"""What the host tells the supervisor at its start."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+
+__all__ = ["Config", "read_config"]
+
+MAX_CONFIG_BYTES = 4 * 1024 * 1024
+
+
+class Config:
+    """`workspace`, `epoch` and `digest` are repeated in every greeting. `env` is the environment of commands.
+
+    `outside_only` refuses peers that have a process id in our own namespace: commands. `root` is where the workspace
+    is, `spool_dir` where long output goes; both are fixed in a real sandbox.
+    """
+
+    def __init__(self, fields: dict[str, object]) -> None:
+        self.workspace = _text(fields, "workspace", "")
+        self.epoch = int(_number(fields, "epoch", 0))
+        self.digest = _text(fields, "config", "")
+        self.linger_s = _number(fields, "linger_s", 600)
+        self.env = {name: str(value) for name, value in _object(fields, "env").items()}
+        self.shell = _text(fields, "shell", "/bin/sh")
+        self.limits = {name: value for name, value in _object(fields, "limits").items() if isinstance(value, int)}
+        self.max_processes = int(_number(fields, "max_processes", 64))
+        self.outside_only = fields.get("outside_only", True) is not False
+        self.root = _text(fields, "root", "/workspace")
+        self.spool_dir = _text(fields, "spool_dir", "/tmp/vaporform")  # noqa: S108  # private to the sandbox
+
+
+def read_config(descriptor: int) -> Config:
+    """Read it to its end, and close it. A file in memory may come with its offset anywhere."""
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.lseek(descriptor, 0, os.SEEK_SET)
+    content = bytearray()
+    while len(content) < MAX_CONFIG_BYTES and (more := os.read(descriptor, 65536)):
+        content += more
+    os.close(descriptor)
+    fields: dict[str, object] = json.loads(content)
+    return Config(fields)
+
+
+def _text(fields: dict[str, object], name: str, default: str) -> str:
+    value = fields.get(name, default)
+    if not isinstance(value, str):
+        raise TypeError(name)
+    return value
+
+
+def _number(fields: dict[str, object], name: str, default: float) -> float:
+    value = fields.get(name, default)
+    if not isinstance(value, int | float):
+        raise TypeError(name)
+    return value
+
+
+def _object(fields: dict[str, object], name: str) -> dict[str, object]:
+    value: object = fields.get(name, {})
+    if not isinstance(value, dict):
+        raise TypeError(name)
+    return {**value}  # pyright: ignore[reportUnknownVariableType]  # it holds anything

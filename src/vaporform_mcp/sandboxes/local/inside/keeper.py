@@ -1,0 +1,259 @@
+"""Keepers: the process above each command, which collects everything that the command leaves behind.
+
+A keeper adopts whatever loses its parent below it, so that every descendant of its command, however it detached
+itself, is found by walking down from the keeper. It is forked before it is needed and told by a message what to run;
+its only use is one command. It ends when nothing of that command is left.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import signal
+import socket
+import struct
+import sys
+
+from .kernel import apply_limits, become_subreaper, close_all_but
+
+__all__ = ["CANNOT_ENTER", "CANNOT_START", "ENDED", "MAX_MESSAGE_BYTES", "STARTED", "Keeper", "Order", "fork_keeper"]
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+REPORT = struct.Struct("!ci")
+"""A keeper's message: one of the kinds below with the process id, the wait status, or the errno."""
+
+STARTED = b"s"
+ENDED = b"e"
+CANNOT_ENTER = b"c"
+CANNOT_START = b"x"
+
+MAX_MESSAGE_BYTES = 64 * 1024
+"""A larger order is not sent but inherited, by a keeper forked for it: no socket is sure to take it at once."""
+
+_CAUGHT = (
+    signal.SIGHUP,
+    signal.SIGINT,
+    signal.SIGQUIT,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGALRM,
+    signal.SIGTERM,
+)
+_IGNORED = (signal.SIGPIPE, signal.SIGXFSZ)
+"""What Python ignores, which a command would inherit."""
+
+_DEFAULT = sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, *_CAUGHT, *_IGNORED})
+"""All others: whoever started the sandbox may have ignored some, as nohup does."""
+
+
+class Order:
+    """What a keeper is to run: `program`, a shell, with `command`.
+
+    `env` is all of the command's environment. With `stdin` it reads from the pipe. `confirm` asks for a report when
+    it has started.
+    """
+
+    __slots__ = ("command", "confirm", "cwd", "env", "program", "stdin")
+
+    def __init__(
+        self, *, program: str, command: str, cwd: str, env: Mapping[str, str], stdin: bool, confirm: bool
+    ) -> None:
+        self.program = program
+        self.command = command
+        self.cwd = cwd
+        self.env = env
+        self.stdin = stdin
+        self.confirm = confirm
+
+    def encode(self) -> bytes:
+        return json.dumps([self.program, self.command, self.cwd, self.env, self.stdin, self.confirm]).encode()
+
+    @staticmethod
+    def decode(message: bytes) -> Order:
+        program, command, cwd, env, stdin, confirm = json.loads(message)
+        return Order(program=program, command=command, cwd=cwd, env=env, stdin=stdin, confirm=confirm)
+
+
+class Keeper:
+    """The supervisor's side of one keeper. The descriptors are its own; -1 where closed."""
+
+    __slots__ = ("_channel", "input", "output", "pid")
+
+    def __init__(self, pid: int, channel: socket.socket, output: int, stdin: int) -> None:
+        self.pid = pid
+        self.output = output
+        self.input = stdin
+        self._channel = channel
+
+    @property
+    def channel(self) -> int:
+        return self._channel.fileno()
+
+    def tell(self, order: bytes) -> bool:
+        """Whether the keeper was there to be told."""
+        try:
+            return self._channel.send(order) == len(order)
+        except OSError:
+            return False
+
+    def report(self) -> tuple[bytes, int] | None:
+        """The next report, if there is one; kind b"" once there will be none."""
+        try:
+            message = self._channel.recv(REPORT.size)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return b"", 0
+        if len(message) != REPORT.size:
+            return b"", 0
+        kind, value = REPORT.unpack(message)
+        return kind, value
+
+    def close_input(self) -> None:
+        if self.input >= 0:
+            os.close(self.input)
+            self.input = -1
+
+    def close_output(self) -> None:
+        if self.output >= 0:
+            os.close(self.output)
+            self.output = -1
+
+    def close(self) -> None:
+        """Let go of everything; safe to call twice. A keeper that was told nothing ends by this."""
+        self._channel.close()
+        self.close_input()
+        self.close_output()
+
+
+def fork_keeper(limits: Mapping[str, int], order: Order | None = None) -> Keeper:
+    """A keeper that waits to be told, or that runs `order` at once. Raises `OSError` where no process can be had."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    opened: list[int] = []
+    try:
+        opened += os.pipe()
+        opened += os.pipe()
+        output, write_end, read_end, stdin = opened
+        pid = os.fork()
+    except OSError:
+        ours.close()
+        theirs.close()
+        for each in opened:
+            os.close(each)
+        raise
+    if pid == 0:
+        try:
+            _keep(theirs, read_end, write_end, limits, order)
+        except BaseException as error:  # noqa: BLE001  # nothing of this process may go on as a second supervisor
+            sys.excepthook(type(error), error, error.__traceback__)
+        finally:
+            os._exit(70)
+    theirs.close()
+    os.close(write_end)
+    os.close(read_end)
+    ours.setblocking(False)
+    os.set_blocking(output, False)
+    os.set_blocking(stdin, False)
+    return Keeper(pid, ours, output, stdin)
+
+
+def _keep(
+    channel: socket.socket, read_end: int, write_end: int, limits: Mapping[str, int], order: Order | None
+) -> None:
+    """The life of a keeper; never returns to the supervisor's code."""
+    signal.set_wakeup_fd(-1)
+    # Caught, not ignored: what is ignored stays so in the command. A command may signal its parent.
+    for number in _CAUGHT:
+        signal.signal(number, _do_nothing)
+    for number in _DEFAULT:
+        signal.signal(number, signal.SIG_DFL)
+    gc.disable()
+    close_all_but({channel.fileno(), read_end, write_end})
+    become_subreaper()
+    apply_limits(limits)
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    if order is None:
+        _rehearse(null)
+        message = channel.recv(2 * MAX_MESSAGE_BYTES)
+        if not message:
+            os._exit(0)
+        order = Order.decode(message)
+    main = _start(channel, order, read_end if order.stdin else null, write_end)
+    # Copies of the pipes' ends kept here would hide from either side that the other is done.
+    for each in (read_end, write_end, null):
+        os.close(each)
+    _reap(channel, main)
+
+
+def _start(channel: socket.socket, order: Order, stdin: int, output: int) -> int:
+    try:
+        os.chdir(order.cwd)
+    except OSError as error:
+        channel.send(REPORT.pack(CANNOT_ENTER, error.errno or 0))
+        os._exit(0)
+    # A shell would take a command that begins so for an option.
+    command = " " + order.command if order.command[:1] in {"-", "+"} else order.command
+    try:
+        pid = _spawn(order.program, command, order.env, stdin, output)
+    except OSError as error:
+        channel.send(REPORT.pack(CANNOT_START, error.errno or 0))
+        os._exit(0)
+    if order.confirm:
+        channel.send(REPORT.pack(STARTED, pid))
+    return pid
+
+
+def _spawn(program: str, command: str, env: Mapping[str, str], stdin: int, output: int) -> int:
+    return os.posix_spawn(
+        program,
+        [program.rpartition("/")[2], "-c", command],
+        env,
+        file_actions=[
+            (os.POSIX_SPAWN_DUP2, stdin, 0),
+            (os.POSIX_SPAWN_DUP2, output, 1),
+            (os.POSIX_SPAWN_DUP2, output, 2),
+        ],
+        setsid=True,
+        setsigmask=[],
+        setsigdef=_IGNORED,
+    )
+
+
+def _rehearse(null: int) -> None:
+    """Do, to no effect, what an order will ask for.
+
+    After a fork each page of memory is copied when it is first written to. Copied now, while nobody waits, they no
+    longer delay the command.
+    """
+    order = Order(program="/dev/null", command="", cwd=".", env={"PATH": ""}, stdin=False, confirm=False)
+    order = Order.decode(order.encode())
+    os.chdir(order.cwd)
+    try:
+        _spawn(order.program, order.command, order.env, null, null)
+    except OSError:
+        REPORT.pack(ENDED, 0)
+    try:
+        os.waitpid(-1, os.WNOHANG)
+    except ChildProcessError:
+        os.close(os.dup(null))
+
+
+def _reap(channel: socket.socket, main: int) -> None:
+    while True:
+        try:
+            pid, status = os.waitpid(-1, 0)
+        except ChildProcessError:
+            os._exit(0)
+        if pid == main:
+            try:
+                channel.send(REPORT.pack(ENDED, status))
+            except OSError:
+                continue  # nobody is left to know; what remains below is still collected
+
+
+def _do_nothing(_signal: int, _frame: object) -> None:
+    return

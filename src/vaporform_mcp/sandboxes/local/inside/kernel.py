@@ -1,0 +1,133 @@
+"""What the supervisor asks of the kernel directly: process attributes, the process table, descriptors."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import signal
+
+__all__ = [
+    "apply_limits",
+    "become_subreaper",
+    "close_all_but",
+    "forbid_inspection",
+    "kill_below",
+    "send_signal",
+    "terminate_below",
+]
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+_PR_SET_DUMPABLE = 4
+_PR_SET_CHILD_SUBREAPER = 36
+_MAX_ROUNDS = 50
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def forbid_inspection() -> None:
+    """Deny processes of the same user ptrace, and our memory and descriptors under /proc; children inherit it."""
+    _prctl(_PR_SET_DUMPABLE, 0)
+
+
+def become_subreaper() -> None:
+    """Whatever below us loses its parent becomes our child, not that of PID 1."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def apply_limits(limits: Mapping[str, int]) -> None:
+    """Set resource limits of this process, soft and hard, by their names without RLIMIT_; never above the hard one."""
+    for name, wanted in limits.items():
+        which: int | None = getattr(resource, "RLIMIT_" + name, None)
+        if which is None:
+            continue
+        hard = resource.getrlimit(which)[1]
+        value = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(which, (value, value))
+
+
+def close_all_but(kept: Collection[int]) -> None:
+    """Close every descriptor but the three standard ones and those `kept`."""
+    # Not os.closerange: where the C library lacks close_range it tries every number there could be.
+    for name in os.listdir("/proc/self/fd"):
+        number = int(name)
+        if number > 2 and number not in kept:
+            try:
+                os.close(number)
+            except OSError:
+                continue  # the one that listed the folder
+
+
+def send_signal(pid: int, number: int) -> None:
+    """Signal a process that may be gone already."""
+    try:
+        os.kill(pid, number)
+    except OSError:
+        return
+
+
+def kill_below(root: int, spared: Collection[int] = ()) -> int:
+    """Kill every descendant of the process `root`, but not `spared` nor what is below them. Says how many there were.
+
+    Each is stopped before any is killed: of processes that fork faster than they are killed one would always be left.
+    What was being forked at that very moment may still survive, so repeat it until it says 0.
+    """
+    victims: set[int] = set()
+    for _ in range(_MAX_ROUNDS):
+        found = _below(root, spared) - victims
+        if not found:
+            break
+        for pid in found:
+            send_signal(pid, signal.SIGSTOP)
+        victims |= found
+    for pid in victims:
+        send_signal(pid, signal.SIGKILL)
+    return len(victims)
+
+
+def terminate_below(root: int) -> None:
+    """Ask every descendant of `root` to end; those that are stopped go on, so that they hear it."""
+    for pid in _below(root, ()):
+        send_signal(pid, signal.SIGTERM)
+        send_signal(pid, signal.SIGCONT)
+
+
+def _below(root: int, spared: Collection[int]) -> set[int]:
+    children: dict[int, list[int]] = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            pid = int(name)
+            parent = _parent(name)
+            if parent:
+                children.setdefault(parent, []).append(pid)
+    found: set[int] = set()
+    waiting = [root]
+    while waiting:
+        for pid in children.get(waiting.pop(), ()):
+            if pid not in spared and pid not in found:
+                found.add(pid)
+                waiting.append(pid)
+    return found
+
+
+def _parent(name: str) -> int:
+    try:
+        opened = os.open(f"/proc/{name}/stat", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            text = os.read(opened, 512)
+        finally:
+            os.close(opened)
+    except OSError:
+        return 0
+    # The command's name comes first, in parentheses, and may hold any byte.
+    fields = text.rpartition(b")")[2].split(None, 2)
+    return int(fields[1]) if len(fields) > 1 else 0
+
+
+def _prctl(option: int, value: int) -> None:
+    if _libc.prctl(option, value, 0, 0, 0) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))

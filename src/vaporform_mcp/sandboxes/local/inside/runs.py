@@ -1,0 +1,150 @@
+"""The requests about commands: run, cancel, list, wait, output, input, stop."""
+
+from __future__ import annotations
+
+from .faults import Refused, refusal
+from .process import KILLED
+from .waiting import Run, Stop, Wait
+
+__all__ = ["Runs"]
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .commands import Commands
+    from .connection import Connection
+    from .loop import Loop
+    from .request import Request
+    from .root import Root
+
+MAX_OUTPUT_BYTES = 8 * 1024 * 1024
+"""What one `output` answers with at most."""
+
+
+CONFIRM_S = 1.0
+"""A run that is answered sooner than this waits until its command is known to have started."""
+
+
+class Runs:
+    def __init__(self, loop: Loop, commands: Commands, root: Root, ports: Callable[[], set[int]]) -> None:
+        self._loop = loop
+        self._commands = commands
+        self._root = root
+        self._ports = ports
+        self._unanswered: dict[tuple[Connection, int], Run] = {}
+
+    def operations(self) -> dict[str, Callable[[Request], None]]:
+        return {
+            "run": self._run,
+            "cancel": self._cancel,
+            "list": self._list,
+            "wait": self._wait,
+            "output": self._output,
+            "input": self._input,
+            "stop": self._stop,
+        }
+
+    def disconnected(self, connection: Connection) -> None:
+        """Kill the runs that nobody waits for any more."""
+        for key in [key for key in self._unanswered if key[0] is connection]:
+            run = self._unanswered.pop(key)
+            run.let_go()
+            run.process.kill(KILLED)
+
+    def _run(self, request: Request) -> None:
+        self._root.require()
+        command, cwd, env = request.text("command"), request.text("cwd", ""), request.pairs("env")
+        timeout_s, wait_s = request.seconds("timeout_s"), request.seconds("wait_s")
+        interactive, until_port, stream = (request.flag(name) for name in ("interactive", "until_port", "stream"))
+        _check_text(command, cwd, env)
+        before = self._ports() if until_port else None
+        process = self._commands.start(
+            command=command,
+            cwd=cwd or ".",
+            env=env,
+            stdin=interactive or bool(request.data),
+            confirm=wait_s is not None and wait_s < CONFIRM_S,
+        )
+        if timeout_s is not None:
+            process.limit_time(timeout_s)
+        process.feed(request.data, eof=not interactive)
+        process.on_failed.append(lambda error, in_folder: self._refuse(run, error, cwd if in_folder else ""))
+        run = self._unanswered[request.connection, request.number] = Run(self._loop, request, process, self._answer)
+        if wait_s is not None:
+            run.answer_after(wait_s, confirmed=wait_s < CONFIRM_S)
+        if stream:
+            run.stream()
+        if before is not None:
+            run.answer_at_port(self._ports, before)
+
+    def _answer(self, run: Run) -> None:
+        self._unanswered.pop((run.request.connection, run.request.number), None)
+        log = run.process.log
+        head, tail = log.ends()
+        fields = {
+            "process": run.process.fields(),
+            "omitted_bytes": log.total - len(head) - len(tail),
+            "head_bytes": len(head),
+            "output_file": log.spool_path,
+            "ports": sorted(self._ports()),
+        }
+        run.request.reply(fields, head + tail)
+
+    def _refuse(self, run: Run, error: int, cwd: str) -> None:
+        """It could not be started: answer why, and keep nothing of it."""
+        run.let_go()
+        self._commands.forget(run.process)
+        if self._unanswered.pop((run.request.connection, run.request.number), None) is not None:
+            run.request.refuse(refusal(OSError(error, ""), cwd or "the command"))
+
+    def _cancel(self, request: Request) -> None:
+        run = self._unanswered.get((request.connection, request.integer("target")))
+        if run is not None:
+            run.process.kill(KILLED)
+        request.reply({})
+
+    def _list(self, request: Request) -> None:
+        request.reply({"processes": [process.fields() for process in self._commands]})
+
+    def _wait(self, request: Request) -> None:
+        process = self._commands.find(request.text("process"))
+        offset = request.optional_integer("offset")
+        Wait(self._loop, request, process, request.seconds("wait_s") or 0.0, offset)
+
+    def _output(self, request: Request) -> None:
+        log = self._commands.find(request.text("process")).log
+        asked, limit = max(0, request.integer("offset")), request.integer("limit")
+        start, data = log.read(asked, max(0, min(limit, MAX_OUTPUT_BYTES)))
+        omitted = max(0, start - asked)
+        request.reply({"offset": start, "next_offset": start + len(data), "omitted_bytes": omitted}, data)
+
+    def _input(self, request: Request) -> None:
+        process = self._commands.find(request.text("process"))
+        if process.settled:
+            raise Refused("not_found", f"process {process.id} has ended", "Start it again to give it input.")
+        if not process.takes_input:
+            raise Refused("not_supported", f"the input of process {process.id} is closed", "Start it as interactive.")
+        if len(request.data) > process.input_room:
+            raise Refused("limit", f"process {process.id} does not read its input", "Wait until it does, or stop it.")
+        process.feed(request.data, eof=request.flag("eof"))
+        request.reply({})
+
+    def _stop(self, request: Request) -> None:
+        process = self._commands.find(request.text("process"))
+        Stop(self._loop, request, process, request.seconds("grace_s") or 0.0)
+
+
+def _check_text(command: str, cwd: str, env: dict[str, str]) -> None:
+    """Refuse what no program can be given."""
+    if not command.strip():
+        raise Refused("invalid_argument", "the command is empty", "Give a shell command.")
+    if "\0" in command or "\0" in cwd or any("\0" in name + value for name, value in env.items()):
+        raise Refused("invalid_argument", "the command, its folder or its environment has a NUL in it", "Remove it.")
+    if any(not name or "=" in name for name in env):
+        raise Refused("invalid_argument", "an environment variable's name is empty or has '=' in it", "Rename it.")
+    try:
+        for text in (command, cwd, *env, *env.values()):
+            text.encode()
+    except UnicodeEncodeError:
+        raise Refused("invalid_argument", "the command is not valid Unicode text", "Send it as UTF-8.") from None

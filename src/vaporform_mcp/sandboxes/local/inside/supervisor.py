@@ -1,0 +1,236 @@
+"""The supervisor of a local sandbox: attached servers, their requests, and the sandbox's end."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import socket
+import struct
+import sys
+import time
+
+from .commands import Commands
+from .config import read_config
+from .connection import Connection
+from .faults import Refused, refusal
+from .files import Files
+from .frames import encode_frame
+from .kernel import become_subreaper, forbid_inspection
+from .loop import Loop
+from .network import Network
+from .root import Root
+from .runs import Runs
+from .scans import Scans
+from .uploads import Uploads
+from .wire import PROTOCOL
+
+__all__ = ["main"]
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .config import Config
+    from .request import Request
+
+MAX_CONNECTIONS = 64
+MAX_NAMES = 1_000
+KILL_S = 2.0
+END_S = 1.0
+PAUSE_S = 0.1
+
+_CREDENTIALS = struct.Struct("iII")
+
+
+def main(listen_fd: int, config_fd: int) -> None:
+    """Serve until told to end, or until no server has been attached for as long as the configuration says."""
+    forbid_inspection()
+    become_subreaper()
+    os.umask(0o022)
+    listener = socket.socket(fileno=listen_fd)
+    listener.set_inheritable(False)
+    listener.setblocking(False)
+    supervisor = Supervisor(listener, read_config(config_fd))
+    try:
+        supervisor.run()
+    finally:
+        supervisor.kill_everything()
+
+
+class Supervisor:
+    def __init__(self, listener: socket.socket, config: Config) -> None:
+        self._config = config
+        self._listener = listener
+        self._loop = Loop()
+        self._root = Root(config.root)
+        self._connections: set[Connection] = set()
+        self._started = time.monotonic()
+        self._alone_since = self._started
+        self._commands = Commands(self._loop, config)
+        self._network = Network(self._loop)
+        self._runs = Runs(self._loop, self._commands, self._root, self._network.ports)
+        self._uploads = Uploads(self._root)
+        self._scans = Scans(self._loop, self._root, self._commands)
+        self._operations: dict[str, Callable[[Request], None]] = {
+            **self._runs.operations(),
+            **Files(self._loop, self._root).operations(),
+            **self._uploads.operations(),
+            **self._scans.operations(),
+            **self._network.operations(),
+            "which": self._which,
+            "info": self._info,
+            "end": self._end,
+        }
+
+    def run(self) -> None:
+        self._listen()
+        self._heed_signals()
+        self._commands.prepare()
+        self._loop.after(self._config.linger_s, self._look_whether_alone)
+        # What exists by now stays; keepers share its memory only as long as the collector does not touch it.
+        gc.freeze()
+        self._loop.run()
+
+    def kill_everything(self) -> None:
+        """As PID 1 this is the kernel's work, and done once we exit; elsewhere nobody else would do it."""
+        if os.getpid() == 1:
+            return
+        until = time.monotonic() + KILL_S
+        while self._commands.kill_all() and time.monotonic() < until:
+            time.sleep(0.002)
+            self._commands.collect()
+
+    # Signals ---------------------------------------------------------------------------------------------------
+
+    def _heed_signals(self) -> None:
+        read_end, write_end = os.pipe()
+        os.set_blocking(read_end, False)
+        os.set_blocking(write_end, False)
+        signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, _do_nothing)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            # The kernel keeps from PID 1 what it has no handler for, so a command cannot end the sandbox. Ignoring
+            # them would be handed on to every command.
+            signal.signal(number, signal.SIG_DFL if os.getpid() == 1 else self._signalled)
+        self._loop.watch(read_end, lambda: self._woken(read_end))
+
+    def _woken(self, read_end: int) -> None:
+        try:
+            os.read(read_end, 4096)
+        except BlockingIOError:
+            return
+        self._commands.collect()
+
+    def _signalled(self, _signal: int, _frame: object) -> None:
+        self._loop.stop()
+
+    # Servers ---------------------------------------------------------------------------------------------------
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                accepted, _ = self._listener.accept()
+            except BlockingIOError:
+                return
+            except OSError:
+                # No descriptors left, most likely: looking again at once would only burn the processor.
+                self._loop.unwatch(self._listener.fileno())
+                self._loop.after(PAUSE_S, self._listen)
+                return
+            if len(self._connections) >= MAX_CONNECTIONS or not self._is_welcome(accepted):
+                accepted.close()
+                continue
+            connection = Connection(self._loop, accepted, self._dispatch, self._disconnected)
+            self._connections.add(connection)
+            connection.send(
+                encode_frame(
+                    {
+                        "hello": PROTOCOL,
+                        "workspace": self._config.workspace,
+                        "epoch": self._config.epoch,
+                        "config": self._config.digest,
+                        "attached": len(self._connections),
+                    }
+                )
+            )
+
+    def _listen(self) -> None:
+        self._loop.watch(self._listener.fileno(), self._accept)
+
+    def _is_welcome(self, accepted: socket.socket) -> bool:
+        if not self._config.outside_only:
+            return True
+        credentials = accepted.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        # A process that has no number here is not of this sandbox.
+        return _CREDENTIALS.unpack(credentials)[0] == 0
+
+    def _disconnected(self, connection: Connection) -> None:
+        self._connections.discard(connection)
+        for part in (self._runs, self._uploads, self._scans, self._network):
+            part.disconnected(connection)
+        if not self._connections:
+            self._alone_since = time.monotonic()
+            self._loop.after(self._config.linger_s, self._look_whether_alone)
+
+    def _look_whether_alone(self) -> None:
+        if self._connections or time.monotonic() - self._alone_since < self._config.linger_s:
+            return
+        # One may have come a moment ago. Another that still slips in meets the end before a greeting, and tries again.
+        self._accept()
+        if not self._connections:
+            self._loop.stop()
+
+    # Requests --------------------------------------------------------------------------------------------------
+
+    def _dispatch(self, request: Request) -> None:
+        operation = self._operations.get(request.op)
+        if operation is None:
+            request.refuse(Refused("not_supported", f"the sandbox does not know the request {request.op[:40]!r}"))
+            return
+        try:
+            operation(request)
+        except Refused as error:
+            request.refuse(error)
+        except OSError as error:
+            request.refuse(refusal(error, ""))
+        except Exception as error:  # noqa: BLE001  # one request that goes wrong must not end the others' commands
+            sys.excepthook(type(error), error, error.__traceback__)
+            request.refuse(Refused("internal", f"the sandbox failed at {request.op[:40]!r}"))
+
+    def _which(self, request: Request) -> None:
+        folders = [folder for folder in self._config.env.get("PATH", os.defpath).split(":") if folder.startswith("/")]
+        names = request.texts("names")[:MAX_NAMES]
+        request.reply({"found": {name: _find_program(name, folders) for name in names}})
+
+    def _info(self, request: Request) -> None:
+        request.reply(
+            {
+                "attached": len(self._connections),
+                "processes": self._commands.living,
+                "uptime_s": time.monotonic() - self._started,
+                "root_gone": self._root.is_gone,
+            }
+        )
+
+    def _end(self, request: Request) -> None:
+        request.reply({})
+        request.connection.when_drained(self._loop.stop)
+        self._loop.after(END_S, self._loop.stop)
+
+
+def _find_program(name: str, folders: list[str]) -> str | None:
+    if not name or "/" in name or "\0" in name:
+        return None
+    for folder in folders:
+        path = f"{folder}/{name}"
+        try:
+            if os.path.isfile(path) and os.access(path, os.X_OK):
+                return path
+        except ValueError:
+            return None
+    return None
+
+
+def _do_nothing(_signal: int, _frame: object) -> None:
+    return

@@ -1,0 +1,86 @@
+"""The frames between a server and the supervisor of a local sandbox.
+
+One Unix stream socket per attached server. A frame is two unsigned 32-bit integers in network order, the lengths of a
+JSON object and of the bytes that follow it, then these. File descriptors ride (SCM_RIGHTS) with the first byte of the
+frame whose object has ``fds``, the number of them.
+
+The supervisor speaks first: ``{"hello": PROTOCOL, "workspace": id, "epoch": n, "config": digest, "attached": n}``
+where `config` is the digest that the supervisor was started with and `attached` counts servers, this one included.
+
+Then requests ``{"id": n, "op": name, …}`` each get one reply, in any order: ``{"id": n, "ok": {…}}`` or
+``{"id": n, "error": {"code": c, "message": m}}`` with a code of `vaporform_mcp.errors`, often with a ``hint`` too. A
+request may have events before its reply: ``{"id": n, "event": name, …}``. Ids are chosen by the server, and rise.
+
+Paths are relative to /workspace; "" is the workspace itself. A *stat* is
+``[kind, size, mode, mtime_ns, ctime_ns, inode]`` with kind f, d, l or o (other). A *process* is
+``{"id", "command", "state", "exit_code", "started_at", "duration_ms", "output_bytes"}`` with states running, exited,
+timed_out, killed.
+
+======== ============================================================ ==============================================
+op       request (bytes)                                              ok (bytes)
+======== ============================================================ ==============================================
+run      command, cwd, env, timeout_s|null, wait_s|null, until_port,  process, omitted_bytes, head_bytes,
+         stream, interactive (stdin; absent bytes: closed at once)    output_file|null, ports (head, then tail)
+cancel   target: the id of a run that has not replied                 {}; the run replies too, state killed
+list                                                                  processes
+wait     process, wait_s, offset|null                                 process
+output   process, offset, limit                                       offset, next_offset, omitted_bytes (data)
+input    process, eof (data)                                          {}
+stop     process, grace_s                                             process
+read     paths, max_bytes, follow                                     files: [{stat, size} | {error}] (contents)
+range    path, offset, length, stat|null                              stat, eof (data); conflict where stat differs
+write    files: [{path, mode|null, kind, size}] (contents)            files: [{stat} | {error}]
+open     path, mode|null                                              upload: a number, of this connection
+append   upload (data)                                                {}
+commit   upload, abort                                                stat|null
+remove   paths                                                        faults: [{path, error}]
+stat     paths                                                        stats: [stat | null]
+scan     under, prune, depth|null, limit                              clock_ns, invalid, unreadable, truncated
+ports                                                                 ports
+connect  port                                                         {}, fds 1: a connected TCP socket
+listen   port, kind: egress | forward                                 {}, fds 1: a TCP socket listening on loopback
+which    names                                                        found: {name: path | null}
+info                                                                  attached, processes, uptime_s, root_gone
+end                                                                   {}; then every process dies and the sandbox ends
+======== ============================================================ ==============================================
+
+Events: `run` with `stream` sends ``{"event": "output"}`` with bytes; `scan` sends ``{"event": "entries", "rows":
+[[path, *stat], …]}``, at most `SCAN_ROWS` each, sorted by path overall.
+
+A `listen` of a port asked for again answers with the same socket, shared by the servers that asked; while none of them
+is attached the supervisor accepts there itself: egress is answered 503, a forward is closed. When a connection ends,
+its runs that have not replied are killed with their trees, and its uploads are dropped.
+"""
+
+from __future__ import annotations
+
+import struct
+
+__all__ = [
+    "EGRESS_PORT",
+    "HEADER",
+    "INLINE_BYTES",
+    "MAX_FRAME_BYTES",
+    "MAX_JSON_BYTES",
+    "PROTOCOL",
+    "SCAN_ROWS",
+    "SPOOL_BYTES",
+]
+
+PROTOCOL = 1
+HEADER = struct.Struct("!II")
+
+MAX_JSON_BYTES = 16 * 1024 * 1024
+MAX_FRAME_BYTES = 32 * 1024 * 1024
+"""Bounds on what either side accepts; a longer frame ends the connection."""
+
+SCAN_ROWS = 2_000
+
+INLINE_BYTES = 32 * 1024
+"""What a run's reply carries at most of the head, and of the tail, of its output."""
+
+SPOOL_BYTES = 8 * 1024 * 1024
+"""What is kept of a command's output from its beginning; beyond it only the tail is."""
+
+EGRESS_PORT = 3128
+"""Where the egress proxy listens on the sandbox's loopback."""

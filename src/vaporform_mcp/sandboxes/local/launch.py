@@ -1,0 +1,155 @@
+"""Starting the sandbox's processes: bubblewrap, and in it the supervisor."""
+
+from __future__ import annotations
+
+import compileall
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from vaporform_mcp.errors import SandboxUnavailable
+from vaporform_mcp.sandboxes.local import inside, unprivileged
+from vaporform_mcp.sandboxes.local.bubblewrap import Bind, Bubblewrap, Source, Word, render
+
+__all__ = ["Interpreter", "Started", "compile_supervisor", "interpreter", "memory_file", "start"]
+
+_INSIDE = "/.vf"
+_IN_PLACE = ("/usr/", "/opt/", "/nix/store/", "/gnu/store/")
+_INFO_BYTES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Interpreter:
+    """The Python that runs the supervisor: what of the host must be shown for it, and how it is called inside."""
+
+    binds: Sequence[Bind]
+    path: str
+    environment: Mapping[str, str]
+
+    def command(self, listen: int, config: int) -> list[str]:
+        program = (
+            f"import sys; sys.path.insert(0, '{_INSIDE}'); from inside.supervisor import main; main({listen}, {config})"
+        )
+        return [self.path, "-I", "-S", "-B", "-c", program]
+
+
+@dataclass(slots=True)
+class Started:
+    """A bubblewrap that was just started. `info` is a file in which it tells the process of the supervisor."""
+
+    process: subprocess.Popen[bytes]
+    info: int
+
+    def supervisor_pid(self) -> int | None:
+        """The supervisor's process on this host, once bubblewrap has told; never waits."""
+        try:
+            pid = json.loads(os.pread(self.info, _INFO_BYTES, 0)).get("child-pid")
+        except (ValueError, AttributeError):
+            return None
+        return pid if isinstance(pid, int) and pid > 1 else None
+
+    def close(self) -> None:
+        os.close(self.info)
+
+
+def interpreter(home: Path | None) -> Interpreter:
+    """The server's own interpreter, without its packages. `home`: the user's, which must not become visible.
+
+    Raises:
+        SandboxUnavailable: its folder holds more than a Python, such as somebody's whole home.
+    """
+    package = Bind(str(Path(inside.__file__ or "").parent), f"{_INSIDE}/inside")
+    prefix = os.path.realpath(sys.base_prefix)
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    name = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
+    relative = os.path.relpath(name, prefix)
+    if relative.startswith("../"):
+        relative = f"bin/{version}"
+    if f"{prefix}/".startswith(_IN_PLACE):
+        return Interpreter([package], f"{prefix}/{relative}", {})
+    if not Path(prefix, "lib", version, "os.py").is_file() or (home and home.is_relative_to(prefix)):
+        raise SandboxUnavailable(
+            "the Python that runs this server cannot be shown in a sandbox",
+            hint="Run the server with a Python installed in a folder of its own (by uv, pyenv or the system).",
+        )
+    target = f"{_INSIDE}/py"
+    shared = any(Path(prefix, "lib").glob("libpython3*.so*"))
+    environment = {"LD_LIBRARY_PATH": f"{target}/lib"} if shared else {}
+    return Interpreter([package, Bind(prefix, target)], f"{target}/{relative}", environment)
+
+
+def compile_supervisor() -> None:
+    """Leave bytecode beside the supervisor's modules, which it cannot itself, where whoever installed us has not."""
+    # Writable or not, and whatever fails: without it a sandbox starts slower, no worse.
+    compileall.compile_dir(Path(inside.__file__ or "").parent, maxlevels=0, quiet=2)
+
+
+def start(bubblewrap: Bubblewrap, words: Sequence[Word], *, uid: int | None, log: Path, keep: Sequence[int]) -> Started:
+    """Run bubblewrap with these arguments, `keep` open in it, detached from us in every way.
+
+    `uid`: the user that it runs as, where that is not ours; then it may be shown what that user could not reach. Only
+    on the event loop's thread, since the signal that some systems send when a parent ends goes by thread.
+
+    Raises:
+        OSError: not even the first program could be started.
+    """
+    with ExitStack() as opened:
+        on_failure = opened.enter_context(ExitStack())
+        # No pipe: bubblewrap would hang half started if we ended before it wrote.
+        info = os.memfd_create("vaporform-info", os.MFD_CLOEXEC)
+        on_failure.callback(os.close, info)
+        descriptors = [*keep, info]
+
+        def descriptor(content: bytes) -> int:
+            descriptors.append(opened.enter_context(memory_file(content)))
+            return descriptors[-1]
+
+        binds: dict[str, str] = {}
+
+        def source(wanted: Source) -> str:
+            if uid is None or not wanted.private:
+                return wanted.path
+            name = str(len(binds))
+            binds[name] = wanted.path
+            return f"/run/{name}"
+
+        program = str(bubblewrap.path)
+        if uid is not None and bubblewrap.folder is not None:
+            shown = source(Source(str(bubblewrap.folder), private=True))
+            program = f"{shown}/{bubblewrap.path.relative_to(bubblewrap.folder)}"
+        argv = [program, "--info-fd", str(info), *render(words, source, descriptor)]
+        if uid is not None:
+            plan = json.dumps({"uid": uid, "binds": binds, "argv": argv}).encode()
+            argv = [sys.executable, "-I", "-S", "-B", str(unprivileged.__file__), str(descriptor(plan))]
+        output = opened.enter_context(log.open("wb"))
+        log.chmod(0o600)
+        process = subprocess.Popen(  # noqa: S603  # our own arguments, no shell
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            cwd="/",
+            env={},
+            pass_fds=descriptors,
+            start_new_session=True,
+            umask=0o022,
+        )
+        on_failure.pop_all()
+        return Started(process, info)
+
+
+@contextmanager
+def memory_file(content: bytes) -> Generator[int]:
+    """A descriptor from which `content` can be read, once."""
+    descriptor = os.memfd_create("vaporform", os.MFD_CLOEXEC)
+    try:
+        os.write(descriptor, content)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        yield descriptor
+    finally:
+        os.close(descriptor)

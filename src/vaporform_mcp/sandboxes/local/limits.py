@@ -1,0 +1,54 @@
+"""The limits that a sandbox's processes get from the kernel."""
+
+from __future__ import annotations
+
+import platform
+import re
+from collections.abc import Mapping
+
+from vaporform_mcp.sandboxes.local.config import LocalConfig
+from vaporform_mcp.types import Network
+
+__all__ = ["MAX_COMMANDS", "gaps_of", "limits_of"]
+
+MAX_COMMANDS = 128
+"""Commands that may run at once in one sandbox, each with as many processes as the limit leaves."""
+
+_PER_NAMESPACE = (5, 14)
+"""The first Linux that counts RLIMIT_NPROC by user namespace; before, the user's programs outside would count too."""
+
+
+def limits_of(config: LocalConfig, *, own_user: bool) -> Mapping[str, int]:
+    """Names of the RLIMIT_ constants with their values, in the units of setrlimit.
+
+    Memory is DATA rather than AS: address space that is only reserved, as WebAssembly engines do by the terabyte,
+    does no harm. `own_user`: nothing else on the host runs as the sandbox's user.
+    """
+    limits = {
+        "FSIZE": config.file_mb << 20,
+        "DATA": config.memory_mb << 20,
+        "NOFILE": config.open_files,
+        "CORE": 0,
+    }
+    if own_user or _kernel() >= _PER_NAMESPACE:
+        limits["NPROC"] = config.processes
+    return limits
+
+
+def gaps_of(config: LocalConfig, network: Network, *, own_user: bool) -> list[str]:
+    """What a sandbox leaves open, in sentences for people."""
+    gaps = [
+        f"memory is limited for each process ({config.memory_mb} MB), not for all of them together",
+        "disk space is limited for each file, not for all of them together",
+        "the programs and libraries of this machine's system can be read",
+    ]
+    if network == "host":
+        gaps.insert(0, "commands use this machine's network as it is, with everything that listens on its loopback")
+    if "NPROC" not in limits_of(config, own_user=own_user):
+        gaps.append("the number of processes is not limited, since this kernel cannot count a sandbox's own")
+    return gaps
+
+
+def _kernel() -> tuple[int, ...]:
+    numbers = re.match(r"(\d+)\.(\d+)", platform.release())
+    return tuple(int(part) for part in numbers.groups()) if numbers else (0, 0)

@@ -1,0 +1,95 @@
+"""What every sandbox of this server is made from, looked up once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vaporform_mcp.sandboxes.local import bubblewrap, launch, probe, seccomp, toolchains
+from vaporform_mcp.sandboxes.local.bubblewrap import HOME, Bind, Bubblewrap
+from vaporform_mcp.sandboxes.local.config import LocalConfig
+from vaporform_mcp.sandboxes.local.launch import Interpreter
+from vaporform_mcp.sandboxes.local.recipe import Recipe
+from vaporform_mcp.sandboxes.local.toolchains import Toolchain
+from vaporform_mcp.types import Network
+
+__all__ = ["Prepared", "prepare"]
+
+_SYSTEM_PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
+_HOST_NAMES = ("resolv.conf", "hosts", "nsswitch.conf")
+_HOST_NAMES_BYTES = 65_536
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    config: LocalConfig
+    bubblewrap: Bubblewrap
+    interpreter: Interpreter
+    seccomp: bytes
+    toolchains: Sequence[Toolchain]
+
+    @property
+    def path(self) -> str:
+        """The PATH of commands, but for the sandbox's own home."""
+        folders = [*(one.path for one in self.toolchains), *_SYSTEM_PATH]
+        return ":".join(dict.fromkeys(folders))
+
+    def recipe(self, network: Network, environment: Mapping[str, str], binds: Sequence[Bind]) -> Recipe:
+        """For a sandbox with that network, whose commands get `environment` too, and which shows `binds` too."""
+        base = {
+            "PATH": f"{HOME}/.local/bin:{self.path}",
+            "HOME": HOME,
+            "USER": "user",
+            "LOGNAME": "user",
+            "LANG": "C.UTF-8",
+            "TERM": "dumb",
+            "TMPDIR": "/tmp",  # noqa: S108  # the sandbox's own
+            "SHELL": _shell(),
+        }
+        return Recipe(
+            config=self.config,
+            network=network,
+            bubblewrap=self.bubblewrap,
+            interpreter=self.interpreter,
+            seccomp=self.seccomp,
+            shell=base["SHELL"],
+            environment={**base, **environment},
+            binds=[*(one.bind for one in self.toolchains), *binds],
+            etc=_host_names() if network == "host" else {},
+        )
+
+
+def prepare(config: LocalConfig) -> Prepared:
+    """Takes some milliseconds, and the first time on a machine longer.
+
+    Raises:
+        SandboxUnavailable: this machine lacks something.
+        InvalidArgument: the settings ask for a toolchain that cannot be.
+    """
+    probe.check_platform()
+    launch.compile_supervisor()
+    home = config.host_environment.get("HOME")
+    return Prepared(
+        config=config,
+        bubblewrap=bubblewrap.find(),
+        interpreter=launch.interpreter(Path(home) if home else None),
+        seccomp=seccomp.filter_program(),
+        toolchains=toolchains.discover(config.host_environment, config.toolchains, private=config.data_dir),
+    )
+
+
+def _shell() -> str:
+    return "/bin/bash" if os.access("/bin/bash", os.X_OK) else "/bin/sh"
+
+
+def _host_names() -> dict[str, bytes]:
+    """How names are resolved on the host."""
+    found: dict[str, bytes] = {}
+    for name in _HOST_NAMES:
+        path = Path("/etc", name)
+        if path.is_file():
+            with path.open("rb") as source:
+                found[name] = source.read(_HOST_NAMES_BYTES)
+    return found

@@ -1,0 +1,128 @@
+"""Why this machine cannot isolate commands, and the step that mends it."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from dataclasses import dataclass
+
+from vaporform_mcp.errors import SandboxUnavailable
+
+__all__ = ["cannot_start", "check_platform", "explain"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Cause:
+    said: re.Pattern[str]
+    message: str
+    hint: str
+
+
+_NAMESPACES_OFF = (
+    "Debian: sudo sysctl -w kernel.unprivileged_userns_clone=1. Elsewhere: sudo sysctl -w "
+    "user.max_user_namespaces=28633. In Docker: run the container with --security-opt seccomp=unconfined "
+    "--security-opt systempaths=unconfined --security-opt apparmor=unconfined."
+)
+_APPARMOR = (
+    "Ubuntu 23.10 and newer restrict this by AppArmor. Install the system's bubblewrap with its profile: sudo apt "
+    "install bubblewrap apparmor-profiles && sudo ln -s /usr/share/apparmor/extra-profiles/bwrap-userns-restrict "
+    "/etc/apparmor.d/ && sudo systemctl reload apparmor. Or allow it for every program: sudo sysctl -w "
+    "kernel.apparmor_restrict_unprivileged_userns=0."
+)
+_MASKED_PROC = (
+    "In Docker or Podman: run the container with --security-opt systempaths=unconfined (Podman: --security-opt "
+    "unmask=ALL) besides --security-opt seccomp=unconfined."
+)
+_CAUSES = (
+    _Cause(
+        re.compile(r"setting up uid map: Permission denied|Failed RTM_NEWADDR|Failed to make / slave: Permission"),
+        "this system lets programs make a user namespace, but gives them no rights in it",
+        _APPARMOR,
+    ),
+    _Cause(
+        re.compile(r"max_\w*_namespaces|nesting depth|No space left on device.*namespace|namespace.*No space left"),
+        "this system's limit of user namespaces is reached, or is 0",
+        "Raise it: sudo sysctl -w user.max_user_namespaces=28633.",
+    ),
+    _Cause(
+        re.compile(
+            r"No permissions to creat\w+ new namespace|creating new namespace failed|unshare: Operation not perm"
+        ),
+        "this system does not let ordinary programs make namespaces, which isolate commands",
+        _NAMESPACES_OFF,
+    ),
+    _Cause(
+        re.compile(r"Can't mount proc|mount proc on"),
+        "a container runtime hides parts of /proc, so that no sandbox can have one of its own",
+        _MASKED_PROC,
+    ),
+    _Cause(
+        re.compile(r"prctl\(PR_SET_SECCOMP\)|seccomp"),
+        "the kernel refuses the system call filter that commands run under",
+        "The kernel needs CONFIG_SECCOMP_FILTER. Update it, or use another machine or provider.",
+    ),
+    _Cause(
+        re.compile(r"the user map was refused|uid_map|setting up gid map"),
+        "this server runs as root and may not start commands as another user",
+        "Run the server as an ordinary user. In a container, do not drop the capabilities SETUID and SETGID.",
+    ),
+    _Cause(
+        re.compile(r"Permission denied: '|Can't find source path .*: Permission denied"),
+        "a folder that the sandbox is made of cannot be reached by the user it runs as",
+        "A server that runs as root reaches only what root owns or everybody may enter: keep its Python and "
+        "VAPORFORM_DATA_DIR out of other users' private folders, or run the server as that user.",
+    ),
+    _Cause(
+        re.compile(r"Can't find source path|No such file or directory"),
+        "something that the sandbox is made of is missing",
+        "Repeat the call. If it goes on, reinstall vaporform-mcp, and see `vaporform-mcp doctor`.",
+    ),
+    _Cause(
+        re.compile(r"No space left on device|Disk quota exceeded"),
+        "there is no space left to start a sandbox",
+        "Free some space on the disk that VAPORFORM_DATA_DIR is on.",
+    ),
+    _Cause(
+        re.compile(r"Cannot allocate memory|Resource temporarily unavailable"),
+        "this machine has no memory or processes left to start a sandbox",
+        "End some programs, or sandboxes that are not in use (`vaporform-mcp ps`), and repeat the call.",
+    ),
+)
+
+
+def check_platform() -> None:
+    """Raises `SandboxUnavailable` where there can be no local sandbox at all."""
+    if sys.platform == "linux":
+        return
+    if sys.platform == "win32":
+        raise SandboxUnavailable(
+            "Windows itself cannot isolate commands as local sandboxes need it",
+            hint="Run the server in WSL 2, which can: configure the client with the command `wsl` and the arguments "
+            "`-- vaporform-mcp`, after `pipx install vaporform-mcp` inside WSL. Or use another provider, such as "
+            "Daytona.",
+        )
+    raise SandboxUnavailable(
+        "local sandboxes need Linux; this system has no namespaces that isolate commands",
+        hint="Run the server in a Linux virtual machine or container, or use another provider, such as Daytona.",
+    )
+
+
+def explain(said: str) -> SandboxUnavailable:
+    """What the programs that start a sandbox wrote when they failed, as an error that names the mend."""
+    # In the log with its paths, which the error leaves out.
+    log.warning("a sandbox did not start: %s", said.strip()[-2_000:] or "(nothing said)")
+    for cause in _CAUSES:
+        if cause.said.search(said):
+            return SandboxUnavailable(f"no sandbox can be started: {cause.message}", hint=cause.hint)
+    return SandboxUnavailable(
+        "the sandbox did not start, for a reason that is not known",
+        hint="The server's log has what was said. `vaporform-mcp doctor` tests this machine step by step.",
+    )
+
+
+def cannot_start(error: OSError) -> SandboxUnavailable:
+    """The first program could not even be run, or the sandbox's folder not be used."""
+    return explain(error.strerror or "")

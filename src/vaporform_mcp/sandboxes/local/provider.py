@@ -1,0 +1,176 @@
+"""The local provider: sandboxes on this machine, made with bubblewrap."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from pathlib import Path
+
+import anyio
+from anyio.abc import TaskGroup
+
+from vaporform_mcp.errors import NotSupported, SandboxUnavailable
+from vaporform_mcp.sandboxes.base import OnPhase, ProviderInfo, SandboxInfo
+from vaporform_mcp.sandboxes.local import layout
+from vaporform_mcp.sandboxes.local.attach import attach, finish
+from vaporform_mcp.sandboxes.local.background import background
+from vaporform_mcp.sandboxes.local.config import LocalConfig
+from vaporform_mcp.sandboxes.local.limits import gaps_of
+from vaporform_mcp.sandboxes.local.preparing import Prepared, prepare
+from vaporform_mcp.sandboxes.local.removal import remove
+from vaporform_mcp.sandboxes.local.sandbox import LocalSandbox
+from vaporform_mcp.sandboxes.local.versions import versions
+from vaporform_mcp.types import Network, Phase, Spec
+
+__all__ = ["LocalProvider", "open_local"]
+
+log = logging.getLogger(__name__)
+
+ISOLATION = "namespaces"
+"""The level: own user, process, network, mount and IPC namespaces, no privileges, filtered system calls."""
+
+_OPENNESS: tuple[Network, ...] = ("none", "internet", "host")
+
+
+@asynccontextmanager
+async def open_local(config: LocalConfig) -> AsyncGenerator[LocalProvider]:
+    """The provider, whose tasks run within the context. Sandboxes go on after it."""
+    async with background() as tasks:
+        provider = LocalProvider(config, tasks)
+        tasks.start_soon(provider.clear_trash)
+        try:
+            yield provider
+        finally:
+            await provider.aclose()
+
+
+class LocalProvider:
+    """See `Provider`. Its constructor does nothing; `open_local` gives one that works."""
+
+    def __init__(self, config: LocalConfig, tasks: TaskGroup) -> None:
+        self._config = config
+        self._tasks = tasks
+        self._live: dict[tuple[str, int], LocalSandbox] = {}
+        self._acquiring: dict[tuple[str, int], anyio.Lock] = {}
+        self._preparing = anyio.Lock()
+        self._prepared: Prepared | None = None
+        self._asking = anyio.Lock()
+        self._versions: Mapping[str, str] = {}
+
+    @property
+    def name(self) -> str:
+        return "local"
+
+    async def acquire(self, spec: Spec, workspace_id: str, epoch: int, on_phase: OnPhase) -> LocalSandbox:
+        network = self._network(spec)
+        key = (workspace_id, epoch)
+        async with self._acquiring.setdefault(key, anyio.Lock()):
+            live = self._live.get(key)
+            if live is not None and live.is_live:
+                return live
+            on_phase(Phase.CREATING, 0.0)
+            folder = layout.folder_of(self._config.data_dir, workspace_id, epoch)
+            layout.create(folder)
+            recipe = (await self._ready()).recipe(network, spec.env, ())
+            attached = await attach(folder, recipe, self._tasks)
+            sandbox = self._live[key] = LocalSandbox(
+                folder, attached, describe=partial(self._describe, network=network), open_preview=self._open_preview
+            )
+            on_phase(Phase.WAITING, 100.0)
+            return sandbox
+
+    async def destroy(self, workspace_id: str, epoch: int) -> None:
+        folder = layout.folder_of(self._config.data_dir, workspace_id, epoch)
+        if not folder.root.exists():
+            return
+        live = self._live.pop((workspace_id, epoch), None)
+        trash: list[Path | None] = []
+        await finish(folder, self._tasks, then=lambda: trash.append(layout.trash(folder)))
+        if live is not None:
+            await live.aclose()
+        for path in trash:
+            if path is not None:
+                await anyio.to_thread.run_sync(_remove, path)
+
+    async def describe(self) -> ProviderInfo:
+        config = self._config
+        return ProviderInfo(
+            name=self.name,
+            isolation=ISOLATION,
+            images=(),
+            snapshots=(),
+            public_previews=False,
+            limits={
+                "processes": str(config.processes),
+                "memory_per_process_mb": str(config.memory_mb),
+                "file_mb": str(config.file_mb),
+                "open_files": str(config.open_files),
+                "tmp_mb": str(config.tmp_mb),
+            },
+        )
+
+    async def aclose(self) -> None:
+        while self._live:
+            _, sandbox = self._live.popitem()
+            await sandbox.aclose()
+
+    async def clear_trash(self) -> None:
+        """Remove what interrupted removals left behind."""
+        for path in layout.trashed(self._config.data_dir):
+            with suppress(SandboxUnavailable):
+                await anyio.to_thread.run_sync(_remove, path, abandon_on_cancel=True)
+
+    def _network(self, spec: Spec) -> Network:
+        for field in ("image", "snapshot"):
+            if getattr(spec, field) is not None:
+                raise NotSupported(
+                    f"local sandboxes have no {field}: they show this machine's own system and tools",
+                    hint=f"Leave {field} out, or use another provider, such as Daytona.",
+                )
+        if spec.public:
+            raise NotSupported(
+                "previews of local sandboxes reach this computer only",
+                hint="Leave public out, or use another provider, such as Daytona.",
+            )
+        ceiling = self._config.network
+        wanted = spec.network or ceiling
+        if _OPENNESS.index(wanted) > _OPENNESS.index(ceiling):
+            raise NotSupported(
+                f"the network {wanted!r} is more than the settings of this server allow ({ceiling!r})",
+                hint="A person can change VAPORFORM_LOCAL__NETWORK.",
+            )
+        return wanted
+
+    async def _ready(self) -> Prepared:
+        async with self._preparing:
+            if self._prepared is None:
+                self._prepared = await anyio.to_thread.run_sync(prepare, self._config)
+            return self._prepared
+
+    async def _describe(self, sandbox: LocalSandbox, network: Network) -> SandboxInfo:
+        prepared = await self._ready()
+        async with self._asking:
+            if not self._versions:
+                self._versions = await versions(sandbox, prepared.path)
+        return SandboxInfo(
+            isolation=ISOLATION,
+            gaps=gaps_of(self._config, network, own_user=False),
+            network=network,
+            toolchains=self._versions,
+        )
+
+    async def _open_preview(self, port: int, preferred: int | None) -> int:
+        raise NotSupported("previews are not there yet")
+
+
+def _remove(path: Path) -> None:
+    try:
+        remove(path)
+    except OSError as error:
+        log.warning("a removed sandbox's files are still there: %s", error)
+        raise SandboxUnavailable(
+            "some files of the removed sandbox could not be deleted",
+            hint="Delete what begins with .trash- in the data folder's sandboxes, as the user that owns it.",
+        ) from error

@@ -1,0 +1,102 @@
+"""A local sandbox as the contract has it: commands, files, network and mark behind one handle."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Awaitable, Callable
+
+import anyio
+from anyio.abc import ByteStream, SocketStream
+
+from vaporform_mcp.errors import InvalidArgument
+from vaporform_mcp.sandboxes.base import Preview, SandboxInfo
+from vaporform_mcp.sandboxes.local import marks
+from vaporform_mcp.sandboxes.local.attach import Attached
+from vaporform_mcp.sandboxes.local.commands import Commands
+from vaporform_mcp.sandboxes.local.fields import Malformed
+from vaporform_mcp.sandboxes.local.files import Files
+from vaporform_mcp.sandboxes.local.layout import Folder
+
+__all__ = ["LocalSandbox", "OpenPreview"]
+
+CONNECT_S = 10.0
+
+OpenPreview = Callable[[int, int | None], Awaitable[int]]
+"""Gives the host port that forwards to a port of the sandbox, the preferred one where it is free."""
+
+
+class LocalSandbox(Commands, Files):
+    def __init__(
+        self,
+        folder: Folder,
+        attached: Attached,
+        *,
+        describe: Callable[[LocalSandbox], Awaitable[SandboxInfo]],
+        open_preview: OpenPreview,
+    ) -> None:
+        super().__init__(folder, attached)
+        self._describe = describe
+        self._open_preview = open_preview
+        # Two marks written at once could otherwise be put in place in the wrong order.
+        self._marking = anyio.Lock()
+
+    @property
+    def sandbox_id(self) -> str:
+        return self._folder.root.name
+
+    async def info(self) -> SandboxInfo:
+        return await self._describe(self)
+
+    # Network ---------------------------------------------------------------------------------------------------
+
+    async def listening_ports(self) -> frozenset[int]:
+        return (await self.ask("ports")).fields.ports("ports")
+
+    async def preview(self, port: int, *, preferred: int | None = None) -> Preview:
+        _check_port(port)
+        self.check()
+        host_port = await self._open_preview(port, preferred)
+        return Preview(port=port, url=f"http://127.0.0.1:{host_port}", public=False)
+
+    async def connect(self, port: int) -> ByteStream:
+        return await SocketStream.from_socket(await self.connected_socket(port))
+
+    async def connected_socket(self, port: int) -> socket.socket:
+        """A TCP connection to the port, made inside. Raises `NotFound` where nothing listens."""
+        _check_port(port)
+        return await self._socket("connect", port)
+
+    async def listening_socket(self, port: int, kind: str) -> socket.socket:
+        """A socket that listens inside, on the sandbox's loopback, and is accepted from here."""
+        return await self._socket("listen", port, kind)
+
+    async def _socket(self, op: str, port: int, kind: str | None = None) -> socket.socket:
+        fields = {"port": port} if kind is None else {"port": port, "kind": kind}
+        reply = await self.ask(op, fields, within_s=CONNECT_S, wants_socket=True)
+        if len(reply.sockets) != 1:
+            raise Malformed("no socket")
+        return reply.sockets[0]
+
+    # Mark ------------------------------------------------------------------------------------------------------
+
+    async def read_mark(self) -> bytes | None:
+        self.check()
+        return await anyio.to_thread.run_sync(marks.read, self._folder)
+
+    async def write_mark(self, mark: bytes) -> None:
+        async with self._marking:
+            self.check()
+            await anyio.to_thread.run_sync(self._write_mark, mark)
+
+    async def clear_mark(self) -> None:
+        async with self._marking:
+            self.check()
+            await anyio.to_thread.run_sync(marks.clear, self._folder)
+
+    def _write_mark(self, mark: bytes) -> None:
+        marks.write(self._folder, mark, born=self._fingerprint.files)
+
+
+def _check_port(port: int) -> None:
+    if not 0 < port < 65536:
+        raise InvalidArgument(f"{port} is not a port", hint="Ports are 1 to 65535.")

@@ -1,0 +1,201 @@
+"""Which of the user's own toolchains a sandbox shows: those on the PATH that lie where it otherwise sees nothing.
+
+Each is shown read-only by its own tree, never with the home that it lies in. A link in the tree that leads out of it
+leads nowhere inside. What finds itself wherever it lies is shown under /toolchains; what has its own path written
+into it, at that path.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vaporform_mcp.errors import InvalidArgument
+from vaporform_mcp.sandboxes.local.bubblewrap import HOME, Bind
+from vaporform_mcp.sandboxes.local.shims import behind
+
+__all__ = ["Toolchain", "discover"]
+
+_BASE = "/toolchains"
+
+# A prefix (a folder with `bin` in it) is a toolchain where one of these is in its `bin`.
+_PROGRAMS = (
+    *("python3", "python", "node", "npm", "pnpm", "yarn", "cargo", "rustc", "go", "java", "javac", "mvn", "gradle"),
+    *("kotlinc", "scala", "sbt", "ruby", "bundle", "php", "composer", "perl", "julia", "dart", "flutter", "swift"),
+    *("zig", "nim", "crystal", "elixir", "mix", "erl", "ghc", "cabal", "stack", "ocaml", "opam", "lua", "R", "dotnet"),
+    *("cmake", "ninja", "clang", "gcc", "terraform", "protoc"),
+)
+
+# These are one file each, whatever lies beside them.
+_SINGLE = ("uv", "uvx", "deno", "bun", "bunx", "just", "rg", "fd", "jq", "yq", "gh", "hugo", "task", "wasmtime", "ruff")
+
+_MANAGERS = {
+    ".nvm": "nvm",
+    "nvm": "nvm",
+    "fnm": "fnm",
+    ".fnm": "fnm",
+    ".pyenv": "pyenv",
+    ".asdf": "asdf",
+    "mise": "mise",
+    "uv": "uv",
+    ".rustup": "rustup",
+    ".volta": "volta",
+    ".sdkman": "sdkman",
+    ".rbenv": "rbenv",
+    "miniconda3": "conda",
+    "anaconda3": "conda",
+    "miniforge3": "conda",
+}
+
+_SHOWN_ANYWAY = ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/opt", "/nix/store", "/gnu/store")
+_SCRIPTS_LOOKED_AT = 500
+_MAX_TOOLCHAINS = 40
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Toolchain:
+    """`name` is its manager's, or its program's. `bind` shows it, `path` is what it adds to the PATH inside."""
+
+    name: str
+    bind: Bind
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    name: str
+    tree: Path
+
+
+def discover(environment: Mapping[str, str], adjustments: Sequence[str], *, private: Path) -> list[Toolchain]:
+    """The toolchains of the user whose PATH and HOME these are, in the order of their PATH.
+
+    `adjustments` are names to keep (others are left out), `-name` to leave one out, `+/folder` to add a folder, `none`
+    to begin with nothing, `auto` for what would be without. `private` is never shown, nor what it lies in.
+
+    Raises:
+        InvalidArgument: an adjustment is none of these, or adds what cannot be shown.
+    """
+    kept, dropped, added = _parsed(adjustments)
+    home = Path(os.path.realpath(environment.get("HOME") or "/nonexistent"))
+    found: list[_Found] = []
+    for folder in _unseen(environment.get("PATH", "")):
+        found += _in_folder(folder, home, environment)
+    chosen = [one for one in found if (kept is None or one.name in kept) and one.name not in dropped]
+    for folder in added:
+        if not _may_show(folder, home, private):
+            raise InvalidArgument(
+                f"the toolchain folder {folder.name!r} cannot be shown in sandboxes",
+                hint="VAPORFORM_LOCAL__TOOLCHAINS takes folders of toolchains themselves, not a home or what holds it.",
+            )
+        chosen.insert(0, _Found(_name_of(folder), folder))
+    shown = dict.fromkeys(one for one in chosen if _may_show(one.tree, home, private))
+    return [_placed(one, number) for number, one in enumerate(list(shown)[:_MAX_TOOLCHAINS])]
+
+
+def _parsed(adjustments: Sequence[str]) -> tuple[set[str] | None, set[str], list[Path]]:
+    kept: set[str] | None = None
+    dropped: set[str] = set()
+    added: list[Path] = []
+    for word in (part.strip() for part in adjustments):
+        if word.startswith("+/"):
+            path = Path(os.path.realpath(word[1:]))
+            if not path.is_dir():
+                raise InvalidArgument(
+                    f"there is no folder {word[1:]!r}", hint="Mend VAPORFORM_LOCAL__TOOLCHAINS, or leave it out."
+                )
+            added.append(path)
+        elif word.startswith("-") and len(word) > 1:
+            dropped.add(word[1:])
+        elif word == "none":
+            kept = set() if kept is None else kept
+        elif word.isidentifier() and word != "auto":
+            kept = {word} if kept is None else kept | {word}
+        elif word not in {"", "auto"}:
+            raise InvalidArgument(
+                f"{word!r} is no toolchain setting",
+                hint="VAPORFORM_LOCAL__TOOLCHAINS takes auto, none, names such as pyenv, -name and +/folder.",
+            )
+    return kept, dropped, added
+
+
+def _unseen(path: str) -> Iterator[Path]:
+    """Folders of the PATH that a sandbox would not see."""
+    seen: set[str] = set()
+    for entry in path.split(":"):
+        real = os.path.realpath(entry) if entry.startswith("/") else ""
+        if real and real not in seen and not f"{real}/".startswith(tuple(f"{one}/" for one in _SHOWN_ANYWAY)):
+            seen.add(real)
+            yield Path(real)
+
+
+def _in_folder(folder: Path, home: Path, environment: Mapping[str, str]) -> Iterator[_Found]:
+    managed = [_Found(name, Path(os.path.realpath(root))) for name, root in behind(folder, home, environment)]
+    yield from managed
+    for program in _SINGLE:
+        if _is_program(folder / program):
+            yield _Found(program, Path(os.path.realpath(folder / program)))
+    if managed or folder.name == "shims":
+        return
+    for program in _PROGRAMS:
+        if _is_program(folder / program):
+            real = Path(os.path.realpath(folder / program))
+            # A launcher in `bin` may be a link into `lib` or `libexec` of the same prefix.
+            prefix = real.parent.parent if real.parent.name == "bin" else folder.parent
+            if real.is_relative_to(prefix) and (prefix / "bin").is_dir():
+                yield _Found(_name_of(prefix), prefix)
+
+
+def _name_of(prefix: Path) -> str:
+    managers = [_MANAGERS[part] for part in prefix.parts if part in _MANAGERS]
+    if managers:
+        return managers[-1]
+    programs = [name for name in _PROGRAMS if _is_program(prefix / "bin" / name)]
+    return programs[0] if programs else prefix.name
+
+
+def _may_show(tree: Path, home: Path, private: Path) -> bool:
+    if not tree.exists() or (tree / "pyvenv.cfg").exists():
+        return False
+    kept_out = (home, home / ".local", home / ".cargo", home / ".config", Path(os.path.realpath(private)), Path("/tmp"))  # noqa: S108  # not to write to
+    return not any(one.is_relative_to(tree) for one in kept_out) and not tree.is_relative_to(kept_out[4])
+
+
+def _placed(found: _Found, number: int) -> Toolchain:
+    tree = str(found.tree)
+    if not found.tree.is_dir():
+        # Apart from one another, since the PATH is of folders.
+        target = f"{_BASE}/{number}-{found.name}"
+        return Toolchain(name=found.name, bind=Bind(tree, f"{target}/{found.name}"), path=target)
+    target = tree if _knows_its_path(found.tree) else f"{_BASE}/{number}-{found.name}"
+    binaries = "bin" if (found.tree / "bin").is_dir() else ""
+    return Toolchain(name=found.name, bind=Bind(tree, target), path=f"{target}/{binaries}".rstrip("/"))
+
+
+def _knows_its_path(tree: Path) -> bool:
+    """Whether scripts in it name an interpreter in it, so that they run nowhere else."""
+    if tree.is_relative_to(HOME) or tree.is_relative_to("/workspace"):
+        return False  # where the sandbox's own home is, nothing else can be
+    opening = f"#!{tree}/".encode()
+    try:
+        scripts = sorted((tree / "bin").iterdir())[:_SCRIPTS_LOOKED_AT]
+    except OSError:
+        return False
+    return any(_begins(path, opening) for path in scripts)
+
+
+def _begins(path: Path, opening: bytes) -> bool:
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            return False
+        with path.open("rb") as source:
+            return source.read(len(opening)) == opening
+    except OSError:
+        return False
+
+
+def _is_program(path: Path) -> bool:
+    return path.is_file() and os.access(path, os.X_OK)

@@ -1,0 +1,145 @@
+"""The server over standard input and output: one client, a lazy beginning, and an end within a bound."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Mapping
+
+import anyio
+from anyio.abc import TaskStatus
+from mcp.server.caching import CacheHint
+from mcp.server.context import ServerRequestContext
+from mcp.server.lowlevel import Server
+from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
+from mcp_types import (
+    CallToolRequestParams,
+    GetPromptRequestParams,
+    GetPromptResult,
+    ListPromptsResult,
+    ListToolsResult,
+    PaginatedRequestParams,
+)
+
+from vaporform_mcp import __version__
+from vaporform_mcp.server import instructions, schemas
+from vaporform_mcp.server.calls import Calls, Result
+from vaporform_mcp.server.lazy import Lazy
+from vaporform_mcp.server.serving import Serving
+from vaporform_mcp.server.wire import claim_standard_streams, open_wire
+from vaporform_mcp.tools.catalogue import offered
+from vaporform_mcp.tools.spec import ToolSpec
+
+__all__ = ["make_server", "serve_stdio"]
+
+log = logging.getLogger(__name__)
+
+NAME = "vaporform-mcp"
+
+END_LIMIT_S = 10.0
+"""From the end of the input, or a signal, to the end of the process."""
+
+_LISTS_LAST_MS = 3_600_000  # they change with the version only
+
+
+def make_server(serving: Serving, specs: Mapping[str, ToolSpec], calls: Calls) -> Server[object]:
+    """The protocol's side of the server: what it lists, and where its calls go."""
+
+    async def list_tools(_: ServerRequestContext[object], __: PaginatedRequestParams | None) -> ListToolsResult:
+        return ListToolsResult(tools=[schemas.tool(spec) for spec in specs.values()])
+
+    async def call_tool(context: ServerRequestContext[object], params: CallToolRequestParams) -> Result:
+        return await calls.call(context, params)
+
+    async def list_prompts(_: ServerRequestContext[object], __: PaginatedRequestParams | None) -> ListPromptsResult:
+        return instructions.prompts()
+
+    async def get_prompt(_: ServerRequestContext[object], params: GetPromptRequestParams) -> GetPromptResult:
+        return instructions.build_prompt(params, specs.keys())
+
+    hint = CacheHint(ttl_ms=_LISTS_LAST_MS, scope="public")
+    server = Server[object](
+        NAME,
+        version=__version__,
+        title="Vaporform",
+        instructions=instructions.instructions(
+            specs.keys(), workspace=serving.workspace, wait_limit_s=serving.wait_limit_s
+        ),
+        cache_hints={"tools/list": hint, "prompts/list": hint},
+        on_list_tools=list_tools,
+        on_call_tool=call_tool,
+        on_list_prompts=list_prompts,
+        on_get_prompt=get_prompt,
+    )
+    # Without it, what a client sends back as our state would be whatever it likes.
+    server.middleware.append(RequestStateBoundary(RequestStateSecurity.ephemeral(), default_audience=NAME))
+    return server
+
+
+async def serve_stdio(serving: Serving) -> int:
+    """Serve until the client closes our input or a signal asks for the end; answers with the exit status.
+
+    Then running calls are cancelled and the server's state is closed. A second signal ends the process at once, and
+    so does `END_LIMIT_S`.
+    """
+    try:
+        wire_in, wire_out = claim_standard_streams()
+    except OSError:
+        log.error("standard input or output is closed: the client has to start the server with both")  # noqa: TRY400
+        return 1
+    manager = Lazy(serving.open_manager)
+    specs = offered(serving.tools)
+    server = make_server(serving, specs, Calls(serving, specs, manager.get))
+    end = _End()
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(end.on_signals)
+        tasks.start_soon(manager.run)
+        with end.serving:
+            async with open_wire(wire_in, wire_out) as (came, sent):
+                await server.run(came, sent, server.create_initialization_options())
+        end.begin()
+        manager.finish()
+        await manager.closed.wait()
+        tasks.cancel_scope.cancel()
+    return 0
+
+
+class _End:
+    """How the process ends: cleanly, or by force when that takes too long or somebody insists."""
+
+    def __init__(self) -> None:
+        self.serving = anyio.CancelScope()
+        self._has_begun = False
+        self._signals = 0
+
+    def begin(self) -> None:
+        if self._has_begun:
+            return
+        self._has_begun = True
+        # A thread, since what it guards against includes a blocked event loop and threads that the exit waits for.
+        watchdog = threading.Timer(END_LIMIT_S, _force, args=(1, "the end took too long"))
+        watchdog.daemon = True
+        watchdog.start()
+
+    async def on_signals(self, *, task_status: TaskStatus[None]) -> None:
+        asked = [signal.SIGTERM, signal.SIGINT]
+        if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # else whoever started us wants it ignored
+            asked.append(signal.SIGHUP)
+        with anyio.open_signal_receiver(*asked) as received:
+            task_status.started()
+            async for number in received:
+                self._signals += 1
+                if self._signals > 1:
+                    _force(128 + number, "a second signal")
+                self.begin()
+                self.serving.cancel()
+
+
+def _force(status: int, reason: str) -> None:
+    log.warning("ended at once: %s", reason)
+    logging.shutdown()
+    sys.stderr.flush()
+    os._exit(status)

@@ -1,0 +1,246 @@
+"""What a person may set, read from the environment once and checked whole."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic_core import ErrorDetails, PydanticUndefined
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
+
+from vaporform_mcp.errors import InvalidArgument, VaporformError
+from vaporform_mcp.types import Network, parse_name
+
+__all__ = ["InvalidSettings", "LocalSettings", "Setting", "Settings", "host_environment", "known_settings", "load"]
+
+PREFIX = "VAPORFORM_"
+DELIMITER = "__"
+
+_DOMAIN = re.compile(r"(\*?\.)?[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*", re.IGNORECASE)
+_PRIVATE = re.compile(r"[a-z0-9_.:*/\[\]-]+", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """One variable. `default` is empty where there is none to name."""
+
+    name: str
+    meaning: str
+    default: str
+
+
+class InvalidSettings(InvalidArgument):
+    """The settings cannot be used. The message has one line for each fault: which setting, and how to mend it."""
+
+    code = "invalid_settings"
+
+
+def _split(value: object) -> object:
+    return tuple(part for each in value.split(",") if (part := each.strip())) if isinstance(value, str) else value
+
+
+def _lower(value: object) -> object:
+    return value.strip().lower() if isinstance(value, str) else value
+
+
+_Word = BeforeValidator(_lower)
+_Listed = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+
+
+class LocalSettings(BaseModel):
+    """How sandboxes on this machine are made."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    network: Annotated[Network, _Word] = Field(
+        default="internet",
+        description="What commands reach: internet (through a proxy that refuses private addresses), none, host",
+    )
+    linger_s: float = Field(
+        default=600, ge=0, le=604_800, description="Seconds that a sandbox outlives the last server using it"
+    )
+    toolchains: _Listed = Field(
+        default=(), description="Your own toolchains shown inside: auto, none, names, -name, +/folder; comma separated"
+    )
+    egress_allow: _Listed = Field(
+        default=(), description="Only these domains are reached, comma separated; empty: all public ones"
+    )
+    egress_private: _Listed = Field(
+        default=(), description="Private hosts, networks and ports that are reached too, comma separated"
+    )
+    processes: int = Field(default=2048, ge=16, le=1_048_576, description="Most processes at once in a sandbox")
+    memory_mb: int = Field(default=16_384, ge=64, le=1_048_576, description="Most memory of one process, MiB")
+    file_mb: int = Field(default=8_192, ge=1, le=1_048_576, description="Largest file that a command can write, MiB")
+    open_files: int = Field(default=16_384, ge=64, le=1_048_576, description="Most open files of one process")
+    tmp_mb: int = Field(default=2_048, ge=1, le=1_048_576, description="Size of a sandbox's /tmp, MiB")
+
+    @field_validator("egress_allow")
+    @classmethod
+    def _are_domains(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for each in value:
+            if not _DOMAIN.fullmatch(each):
+                raise ValueError(
+                    f"{each!r} is not a domain: give names such as pypi.org or *.example.com, without scheme"
+                )
+        return value
+
+    @field_validator("egress_private")
+    @classmethod
+    def _are_hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for each in value:
+            if "://" in each or not _PRIVATE.fullmatch(each):
+                raise ValueError(
+                    f"{each!r} is not a host: give 10.0.0.0/8, db.internal:5432 or their kind, without scheme"
+                )
+        return value
+
+
+class Settings(BaseSettings):
+    """Everything that can be set. Fields are named as the variables are, in lower case and without the prefix."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="ignore", env_prefix=PREFIX, env_nested_delimiter=DELIMITER, env_ignore_empty=True
+    )
+
+    sandbox: Annotated[Literal["local", "daytona"], _Word] = Field(default="local", description="Where sandboxes run")
+    store: Annotated[Literal["sqlite", "mongo"], _Word] = Field(default="sqlite", description="Where the mirror is")
+    data_dir: Path = Field(
+        default_factory=lambda: _user_data_dir(), description="Folder of the store's file and of local sandboxes"
+    )
+    workspace: str = Field(default="default", description="Workspace of a call that names none")
+    tools: Annotated[Literal["core", "standard", "all"], _Word] = Field(
+        default="standard", description="Which tools clients are offered"
+    )
+    wait_limit_s: float = Field(
+        default=45, ge=1, le=55, description="Seconds after which a call answers while its work goes on"
+    )
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], _Word] = Field(
+        default="warning", description="What is logged, to stderr"
+    )
+    local: LocalSettings = LocalSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment alone: a `.env` in the folder where a client starts us is the user's project's, not ours."""
+        return init_settings, env_settings
+
+    @field_validator("sandbox")
+    @classmethod
+    def _sandbox_exists(cls, value: str) -> str:
+        if value == "daytona":
+            raise ValueError("this version has no Daytona sandboxes yet: use local, or leave the setting out")
+        return value
+
+    @field_validator("store")
+    @classmethod
+    def _store_exists(cls, value: str) -> str:
+        if value == "mongo":
+            raise ValueError("this version has no MongoDB store yet: use sqlite, or leave the setting out")
+        return value
+
+    @field_validator("data_dir")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        try:
+            expanded = value.expanduser()
+        except RuntimeError:
+            raise ValueError("that home folder is not known: give an absolute path") from None
+        if not expanded.is_absolute():
+            # Clients start servers in folders of their own choosing.
+            raise ValueError("it should be an absolute path, or begin with ~/")
+        return expanded
+
+    @field_validator("workspace")
+    @classmethod
+    def _is_a_name(cls, value: str) -> str:
+        try:
+            return parse_name(value)
+        except VaporformError as error:
+            raise ValueError(f"it is not a workspace name. {error.hint}") from None
+
+
+def load() -> Settings:
+    """The settings of this process's environment.
+
+    Raises:
+        InvalidSettings: names that are not known, or values that cannot be used; all of them at once.
+    """
+    faults = list(_unknown_names(os.environ))
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        faults.extend(
+            _fault(each) for each in error.errors(include_url=False, include_context=False) if _is_setting(each)
+        )
+    except SettingsError as error:
+        if not faults:  # what is known to be raised for is a group's own name, which is among the unknown ones
+            faults.append(str(error))
+    else:
+        if not faults:
+            return settings
+    raise InvalidSettings("\n".join(faults), hint="Mend the environment that the server is started with.")
+
+
+def known_settings() -> Sequence[Setting]:
+    """Every setting, in the order of the classes above."""
+    return tuple(_settings_of(Settings, PREFIX))
+
+
+def host_environment() -> dict[str, str]:
+    """A copy of this process's whole environment."""
+    return dict(os.environ)
+
+
+def _settings_of(model: type[BaseModel], prefix: str) -> Iterator[Setting]:
+    for name, field in model.model_fields.items():
+        group = field.annotation
+        if isinstance(group, type) and issubclass(group, BaseModel):
+            yield from _settings_of(group, f"{prefix}{name.upper()}{DELIMITER}")
+        else:
+            default = "" if field.default is PydanticUndefined or field.default == () else str(field.default)
+            yield Setting(name=prefix + name.upper(), meaning=field.description or "", default=default)
+
+
+def _unknown_names(environment: Mapping[str, str]) -> Iterator[str]:
+    """The library would pass them over in silence, and a typing error would go unnoticed."""
+    known = [setting.name for setting in known_settings()]
+    for name in sorted(environment):
+        if name.upper().startswith(PREFIX) and name.upper() not in known:
+            nearest = max(known, key=lambda each: (each.startswith(name.upper()), _likeness(each, name.upper())))
+            yield f"{name} is no setting; the nearest is {nearest}: rename it or remove it"
+
+
+def _likeness(one: str, other: str) -> float:
+    return difflib.SequenceMatcher(None, one, other).ratio()
+
+
+def _is_setting(details: ErrorDetails) -> bool:
+    """Not so for a group's own name, which was named among the unknown ones."""
+    return details["loc"] != ("local",)
+
+
+def _fault(details: ErrorDetails) -> str:
+    name = PREFIX + DELIMITER.join(part.upper() for part in details["loc"] if isinstance(part, str))
+    said = details["msg"].removeprefix("Value error, ").replace("Input should", "it should", 1)
+    default = next((setting.default for setting in known_settings() if setting.name == name), "")
+    return f"{name} is {str(details['input'])[:80]!r}: {said}" + (f" (default: {default})" if default else "")
+
+
+def _user_data_dir() -> Path:
+    # Here, since a server whose folder is set does not need it.
+    from platformdirs import user_data_path
+
+    return user_data_path("vaporform-mcp", appauthor=False)

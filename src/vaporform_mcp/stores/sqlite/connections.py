@@ -1,0 +1,215 @@
+"""One writing connection and a few reading ones to the store's file, used in worker threads."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import anyio
+from anyio import to_thread
+
+from vaporform_mcp.errors import StoreUnavailable
+from vaporform_mcp.stores.sqlite.failures import FILE, is_lasting, translated
+from vaporform_mcp.stores.sqlite.files import FileId, connect, identify
+from vaporform_mcp.stores.sqlite.schema import is_current, prepare
+
+__all__ = ["Connections"]
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+READERS = 3
+TURN_S = 15.0  # how long a call waits for this process's earlier calls: a few that each met a locked file
+CLOSE_S = 10.0
+
+
+@dataclass(slots=True)
+class _Opened:
+    """A connection, the file that it was opened on, and whether its commits wait for the disk."""
+
+    connection: sqlite3.Connection
+    file: FileId | None
+    is_durable: bool = True
+
+
+class Connections:
+    """Opens nothing before the first call that needs it.
+
+    A call that was cancelled ends its thread's work before it gives way, so a connection is never left inside a
+    transaction; that is bounded by `busy_s` and the work itself.
+    """
+
+    def __init__(self, path: Path, busy_s: float) -> None:
+        self._path = path
+        self._busy_s = busy_s
+        self._threads = anyio.CapacityLimiter(1 + READERS)
+        self._writing = anyio.Semaphore(1, fast_acquire=True)
+        self._reading = anyio.Semaphore(READERS, fast_acquire=True)
+        self._writer: _Opened | None = None
+        self._readers: list[_Opened] = []
+        self._is_closed = False
+
+    async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """What `work` reads from one consistent state of the file; it never waits for a writer."""
+        return await self._in_turn(self._reading, self._read, work)
+
+    async def write(self, work: Callable[[sqlite3.Connection], T], *, durable: bool = True) -> T:
+        """Run `work` as one transaction. One that is not `durable` becomes so with the next that is.
+
+        In WAL mode a commit with synchronous=FULL flushes the whole log, so what was committed before it without
+        a flush of its own lies on the disk then as well.
+        """
+        return await self._in_turn(self._writing, lambda wanted: self._write(wanted, durable=durable), work)
+
+    async def aclose(self) -> None:
+        """Close the connections that no thread uses any more. Safe to call twice."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        turns = [self._writing, *[self._reading] * READERS]
+        with anyio.move_on_after(CLOSE_S, shield=True) as scope:
+            for turn in turns:
+                await turn.acquire()
+            await to_thread.run_sync(self._close, limiter=self._threads)
+            for turn in turns:
+                turn.release()
+        if scope.cancelled_caught:
+            log.warning("gave up closing the store's file after %s s", CLOSE_S)
+
+    async def _in_turn(
+        self,
+        turns: anyio.Semaphore,
+        run: Callable[[Callable[[sqlite3.Connection], T]], T],
+        work: Callable[[sqlite3.Connection], T],
+    ) -> T:
+        try:
+            with anyio.fail_after(TURN_S):
+                await turns.acquire()
+        except TimeoutError as error:
+            raise StoreUnavailable(
+                f"{FILE} has been too busy to take this call for {TURN_S:.0f} seconds", hint="Repeat the call."
+            ) from error
+        try:
+            if self._is_closed:
+                raise StoreUnavailable("the store is closed", hint="The server is ending; start it again.")
+            return await to_thread.run_sync(run, work, limiter=self._threads)
+        finally:
+            turns.release()
+
+    # What follows runs in worker threads, one at a time for the writer and each reader. -------------------------
+
+    def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        with translated():
+            reader = self._idle_reader()
+            is_usable = True
+            try:
+                return _look(reader.connection, work)
+            except sqlite3.Error as error:
+                is_usable = not is_lasting(error)
+                raise
+            finally:
+                if is_usable:
+                    self._readers.append(reader)
+                else:
+                    _close(reader)
+
+    def _write(self, work: Callable[[sqlite3.Connection], T], *, durable: bool) -> T:
+        with translated():
+            writer = self._current_writer()
+            try:
+                if writer.is_durable != durable:
+                    writer.connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+                    writer.is_durable = durable
+                return _transact(writer.connection, work)
+            except sqlite3.Error as error:
+                if is_lasting(error):
+                    self._retire_writer()
+                raise
+
+    def _idle_reader(self) -> _Opened:
+        while self._readers:
+            reader = self._readers.pop()
+            if reader.file == identify(self._path):
+                return reader
+            _close(reader)
+        reader = self._open()
+        try:
+            if not is_current(reader.connection):
+                # By a connection of its own: the writer may be at work in another thread.
+                maker = self._open()
+                try:
+                    prepare(maker.connection)
+                finally:
+                    _close(maker)
+            reader.connection.execute("PRAGMA query_only = ON")
+        except BaseException:
+            _close(reader)
+            raise
+        return reader
+
+    def _current_writer(self) -> _Opened:
+        # Somebody may have moved the file away, as our own hints say: what is written to it then would be lost.
+        if self._writer is not None and self._writer.file != identify(self._path):
+            self._retire_writer()
+        if self._writer is None:
+            writer = self._open()
+            try:
+                prepare(writer.connection)
+            except BaseException:
+                _close(writer)
+                raise
+            self._writer = writer
+        return self._writer
+
+    def _open(self) -> _Opened:
+        connection = connect(self._path, self._busy_s)
+        return _Opened(connection, identify(self._path))
+
+    def _retire_writer(self) -> None:
+        writer, self._writer = self._writer, None
+        if writer is None:
+            return
+        # Closing a file that was moved leaves out what is in its log only, and the log stays behind.
+        with suppress(sqlite3.Error):
+            writer.connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        _close(writer)
+
+    def _close(self) -> None:
+        while self._readers:
+            _close(self._readers.pop())
+        self._retire_writer()
+
+
+def _look(connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]) -> T:
+    connection.execute("BEGIN")
+    try:
+        return work(connection)
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
+def _transact(connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]) -> T:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        # A newer server may have changed the tables while this one runs.
+        is_current(connection)
+        result = work(connection)
+        connection.execute("COMMIT")
+        return result
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
+def _close(opened: _Opened) -> None:
+    try:
+        opened.connection.close()
+    except sqlite3.Error:
+        log.warning("the store's file could not be closed cleanly", exc_info=True)

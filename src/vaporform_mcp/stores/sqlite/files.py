@@ -1,0 +1,76 @@
+"""The store's file on the disk: making it, opening it, and telling whether it is still the same one."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+if sys.platform != "win32":
+    import fcntl
+
+__all__ = ["FileId", "connect", "identify"]
+
+FileId = tuple[int, int]
+"""The device and inode of a file: another file in its place has another one while the first is open."""
+
+_SETTINGS = (
+    "synchronous = FULL",
+    "fullfsync = ON",  # macOS: fsync alone leaves the data in the drive's cache
+    # Four times SQLite's own: a sync's blobs then wait for fewer flushes. The log is cut back to the limit.
+    "wal_autocheckpoint = 4000",
+    "journal_size_limit = 67108864",
+    "trusted_schema = OFF",  # a file that was handed over may bring triggers and views
+)
+
+
+def identify(path: Path) -> FileId | None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def connect(path: Path, busy_s: float) -> sqlite3.Connection:
+    """A connection in autocommit mode to the file, which is made, empty, where it is not there."""
+    if not path.exists():
+        _make(path)
+    connection = sqlite3.connect(path, timeout=busy_s, isolation_level=None, check_same_thread=False)
+    try:
+        for setting in _SETTINGS:
+            connection.execute(f"PRAGMA {setting}")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _make(path: Path) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with _alone_in(path.parent):
+        if path.exists():
+            return
+        # They belong to a file that was moved away or removed. Servers that still have that one open go on with
+        # them; sharing them with the new file would ruin both.
+        for suffix in ("-wal", "-shm"):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+        # SQLite would let everybody read it. What it makes beside it takes the mode of this one.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Generator[None]:
+    """Keeps other processes from making the file at the same time."""
+    if sys.platform == "win32":  # an open file can be neither moved nor removed there
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

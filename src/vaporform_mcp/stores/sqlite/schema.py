@@ -1,0 +1,173 @@
+"""The tables of the store's file, and how a file of an older schema is brought forward."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from vaporform_mcp.errors import StoreUnavailable
+from vaporform_mcp.stores.sqlite.failures import FILE
+
+__all__ = ["APPLICATION_ID", "SCHEMA_VERSION", "is_current", "prepare"]
+
+APPLICATION_ID = 0x56706F72  # "Vpor"
+OLDEST_SQLITE = (3, 37, 0)  # the first with STRICT tables
+
+# `docs/storage-format.md` explains every table and column to people.
+_V1 = (
+    """
+    CREATE TABLE workspaces (
+        key INTEGER PRIMARY KEY AUTOINCREMENT,
+        id TEXT NOT NULL UNIQUE,
+        owner TEXT NOT NULL,
+        name TEXT NOT NULL,
+        created_at REAL NOT NULL,
+        last_used_at REAL NOT NULL,
+        deleted_at REAL,
+        version INTEGER NOT NULL,
+        record TEXT NOT NULL
+    ) STRICT
+    """,
+    "CREATE UNIQUE INDEX workspaces_by_name ON workspaces (owner, name) WHERE deleted_at IS NULL",
+    """
+    CREATE TABLE heads (
+        workspace INTEGER PRIMARY KEY,
+        number INTEGER NOT NULL,
+        epoch INTEGER NOT NULL,
+        files INTEGER NOT NULL,
+        size_bytes INTEGER NOT NULL
+    ) STRICT
+    """,
+    """
+    CREATE TABLE revisions (
+        workspace INTEGER NOT NULL,
+        number INTEGER NOT NULL,
+        id TEXT NOT NULL,
+        epoch INTEGER NOT NULL,
+        time REAL NOT NULL,
+        made_by TEXT NOT NULL,
+        label TEXT,
+        added INTEGER NOT NULL,
+        changed INTEGER NOT NULL,
+        removed INTEGER NOT NULL,
+        PRIMARY KEY (workspace, number),
+        UNIQUE (workspace, id)
+    ) STRICT, WITHOUT ROWID
+    """,
+    "CREATE INDEX checkpoints ON revisions (workspace, number, label) WHERE label IS NOT NULL",
+    """
+    CREATE TABLE changes (
+        workspace INTEGER NOT NULL,
+        path TEXT NOT NULL,
+        number INTEGER NOT NULL,
+        kind TEXT CHECK (kind IN ('file', 'symlink')),
+        mode INTEGER,
+        size INTEGER,
+        digest TEXT,
+        mime_type TEXT,
+        PRIMARY KEY (workspace, path, number)
+    ) STRICT, WITHOUT ROWID
+    """,
+    "CREATE INDEX changes_by_number ON changes (workspace, number)",
+    """
+    CREATE TABLE latest (
+        workspace INTEGER NOT NULL,
+        path TEXT NOT NULL,
+        number INTEGER NOT NULL,
+        kind TEXT,
+        mode INTEGER,
+        size INTEGER,
+        digest TEXT,
+        mime_type TEXT,
+        PRIMARY KEY (workspace, path)
+    ) STRICT, WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE blobs (
+        id INTEGER PRIMARY KEY,
+        digest TEXT UNIQUE,
+        size INTEGER NOT NULL,
+        mime_type TEXT NOT NULL,
+        put_at REAL NOT NULL,
+        uses INTEGER NOT NULL DEFAULT 0,
+        damaged INTEGER NOT NULL DEFAULT 0
+    ) STRICT
+    """,
+    """
+    CREATE TABLE chunks (
+        id INTEGER PRIMARY KEY,
+        blob INTEGER NOT NULL,
+        seq INTEGER NOT NULL,
+        content BLOB NOT NULL,
+        UNIQUE (blob, seq)
+    ) STRICT
+    """,
+)
+
+# Only ever appended to: file N's statements take a file of schema N to N + 1.
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_V1,)
+SCHEMA_VERSION = len(MIGRATIONS)
+
+
+def is_current(connection: sqlite3.Connection) -> bool:
+    """Whether the file has this version's schema; an empty or older file has not.
+
+    Raises:
+        StoreUnavailable: the file is another program's, or of a newer version.
+    """
+    version = _number(connection, "PRAGMA user_version")
+    owner = _number(connection, "PRAGMA application_id")
+    if owner != APPLICATION_ID and (owner or version or _number(connection, "SELECT count(*) FROM sqlite_schema")):
+        raise StoreUnavailable(
+            f"{FILE} is a database of another program",
+            hint="Move that file away (`vaporform-mcp doctor` names its path); a new store is made at the next call.",
+        )
+    if version > SCHEMA_VERSION:
+        raise StoreUnavailable(
+            f"{FILE} was written by a newer vaporform-mcp (schema {version}; this one knows {SCHEMA_VERSION})",
+            hint="Upgrade vaporform-mcp, and restart the servers that still run the old one.",
+        )
+    return version == SCHEMA_VERSION
+
+
+def prepare(connection: sqlite3.Connection) -> None:
+    """Make the tables, or bring older ones forward; several processes may do so at once.
+
+    Raises:
+        StoreUnavailable: as `is_current`, or the file system or the SQLite library cannot keep a store.
+    """
+    if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+        raise StoreUnavailable(
+            f"this Python's SQLite library is {sqlite3.sqlite_version}; the store needs 3.37 or newer",
+            hint="Run vaporform-mcp with a Python that brings its own, such as one that `uv python install` makes.",
+        )
+    if is_current(connection):
+        return
+    # Only an empty file takes it; with it, what pruning frees can be given back to the disk.
+    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    mode: str = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+    if mode != "wal":
+        raise StoreUnavailable(
+            f"{FILE} is on a file system that cannot share it between processes, such as a network share",
+            hint="Set VAPORFORM_DATA_DIR to a folder on a local disk.",
+        )
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        _migrate(connection)
+        connection.execute("COMMIT")
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    if is_current(connection):
+        return
+    for statements in MIGRATIONS[_number(connection, "PRAGMA user_version") :]:
+        for statement in statements:
+            connection.execute(statement)
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def _number(connection: sqlite3.Connection, question: str) -> int:
+    return connection.execute(question).fetchone()[0]

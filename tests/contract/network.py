@@ -74,12 +74,18 @@ def _is_whole(request: bytes) -> bool:
 
 @asynccontextmanager
 async def serving(handler: Handler, host: str = ORIGIN, port: int = 0) -> AsyncGenerator[int]:
-    """A TCP server; the port that it listens on."""
+    """A TCP server; the port that it listens on. At the end, connections that are ending may still be handled."""
+    active = 0
 
     async def guarded(stream: SocketStream) -> None:
-        async with stream:
-            with suppress(anyio.EndOfStream, anyio.BrokenResourceError):
-                await handler(stream)
+        nonlocal active
+        active += 1
+        try:
+            async with stream:
+                with suppress(anyio.EndOfStream, anyio.BrokenResourceError):
+                    await handler(stream)
+        finally:
+            active -= 1
 
     async with (
         await anyio.create_tcp_listener(local_host=host, local_port=port) as listener,
@@ -87,6 +93,8 @@ async def serving(handler: Handler, host: str = ORIGIN, port: int = 0) -> AsyncG
     ):
         tasks.start_soon(listener.serve, guarded)
         yield listener.extra(SocketAttribute.local_port)  # noqa: S610  # not Django's
+        with suppress(TimeoutError):
+            await until(lambda: active == 0, within_s=5.0)
         tasks.cancel_scope.cancel()
 
 
@@ -158,7 +166,7 @@ def free_port() -> int:
         return int(sock.getsockname()[1])
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    with anyio.fail_after(WAIT_S):
+async def until(condition: Callable[[], bool], *, within_s: float = WAIT_S) -> None:
+    with anyio.fail_after(within_s):
         while not condition():  # noqa: ASYNC110  # what is waited for has no event
-            await anyio.sleep(0.01)
+            await anyio.sleep(0.005)

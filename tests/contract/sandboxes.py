@@ -47,5 +47,5 @@ def no_phase(phase: Phase, percent: float) -> None:
 async def until(holds: Callable[[], Awaitable[bool]]) -> None:
     """Ask again and again, in short steps, until it is so."""
     with anyio.fail_after(WAIT_S):
-        while not await holds():
+        while not await holds():  # noqa: ASYNC110  # what is waited for is in the sandbox
             await anyio.sleep(0.02)

@@ -26,6 +26,7 @@ from tests.contract.network import (
     serving,
     talk,
 )
+from vaporform_mcp.sandboxes.local.addresses import IPAddress
 from vaporform_mcp.sandboxes.local.egress import EgressProxy
 from vaporform_mcp.sandboxes.local.policy import Refusal, parse
 
@@ -249,7 +250,11 @@ async def test_a_number_that_a_resolver_takes_for_an_address_is_judged_as_that()
 
 async def test_this_computers_own_address_is_refused_at_the_moment_that_it_is_one() -> None:
     own: set[str] = set()
-    policy = replace(parse([], []), is_own=lambda address: str(address) in own)
+
+    def is_own(address: IPAddress) -> bool:
+        return str(address) in own
+
+    policy = replace(parse([], []), is_own=is_own)
     names = Names({"public.test": [["203.0.113.9"]]})
     async with proxying(policy, names=names) as proxy:
         own.add("203.0.113.9")

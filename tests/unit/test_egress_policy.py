@@ -13,12 +13,17 @@ from hypothesis import strategies as st
 
 from vaporform_mcp.errors import InvalidArgument
 from vaporform_mcp.sandboxes.local import interfaces
+from vaporform_mcp.sandboxes.local.addresses import IPAddress
 from vaporform_mcp.sandboxes.local.policy import ALLOW, PRIVATE, EgressPolicy, Refusal, parse
 
 
 def policy(*private: str, allow: tuple[str, ...] = (), own: frozenset[str] = frozenset()) -> EgressPolicy:
     """With no address of this computer's own but those given, so that a test means the same everywhere."""
-    return replace(parse(allow, private), is_own=lambda address: str(address) in own)
+
+    def is_own(address: IPAddress) -> bool:
+        return str(address) in own
+
+    return replace(parse(allow, private), is_own=is_own)
 
 
 def decided(by: EgressPolicy, host: str, port: int = 443, address: str = "") -> Refusal | None:

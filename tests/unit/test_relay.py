@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator
 from contextlib import ExitStack, asynccontextmanager
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from vaporform_mcp.sandboxes.local.relay import relay
@@ -96,7 +97,7 @@ async def test_other_work_gets_its_turn_while_a_relay_is_busy() -> None:
         nonlocal turns
         while True:
             turns += 1
-            await anyio.sleep(0)
+            await anyio.lowlevel.checkpoint()
 
     async def send(sock: socket.socket) -> None:
         await Activity(WAIT_S).send(sock, bytes(30_000_000))

@@ -16,8 +16,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 from mcp.shared.message import SessionMessage
 from mcp_types import JSONRPCMessage, JSONRPCRequest, JSONRPCResponse
 
-from vaporform_mcp.server import wire
-from vaporform_mcp.server.wire import open_wire
+from vaporform_mcp.server.wire import MAX_LINE_BYTES, open_wire
 
 Streams = tuple[MemoryObjectReceiveStream[SessionMessage | Exception], MemoryObjectSendStream[SessionMessage]]
 
@@ -79,9 +78,9 @@ def client(request: pytest.FixtureRequest) -> Iterator[Client]:
 
 
 @asynccontextmanager
-async def served(client: Client) -> AsyncGenerator[Streams]:
+async def served(client: Client, *, max_line_bytes: int = MAX_LINE_BYTES) -> AsyncGenerator[Streams]:
     with anyio.fail_after(20):
-        async with open_wire(client.wire_in, client.wire_out) as streams:
+        async with open_wire(client.wire_in, client.wire_out, max_line_bytes=max_line_bytes) as streams:
             yield streams
 
 
@@ -167,16 +166,13 @@ async def test_an_answer_that_cannot_be_written_becomes_an_error(client: Client)
 
 
 @pytest.mark.parametrize("where", ["begin", "end"])
-async def test_a_message_over_the_limit_is_refused_under_its_id(
-    client: Client, monkeypatch: pytest.MonkeyPatch, where: str
-) -> None:
-    monkeypatch.setattr(wire, "MAX_LINE_BYTES", 1_000_000)
+async def test_a_message_over_the_limit_is_refused_under_its_id(client: Client, where: str) -> None:
     padding = '"params":{"text":"' + "x" * 3_000_000 + '"}'
     if where == "begin":
         line = f'{{"jsonrpc":"2.0","id":"seven","method":"m",{padding}}}\n'
     else:
         line = f'{{"method":"m",{padding},"jsonrpc":"2.0","id":"seven"}}\n'
-    async with served(client) as streams, anyio.create_task_group() as tasks:
+    async with served(client, max_line_bytes=1_000_000) as streams, anyio.create_task_group() as tasks:
         tasks.start_soon(client.send_much, line.encode() + request(8))
         refusal = json.loads(await client.receive_line())
         assert refusal["id"] == "seven"

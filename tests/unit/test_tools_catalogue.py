@@ -7,6 +7,7 @@ from typing import Literal
 
 import jsonschema
 import pytest
+from mcp_types import Tool
 
 from vaporform_mcp.server.instructions import MAX_INSTRUCTIONS_CHARS, instructions
 from vaporform_mcp.server.schemas import tool
@@ -31,8 +32,12 @@ READ_ONLY = {"read_file", "list_files", "search_files", "get_preview_url", "list
 TEXT_ONLY = {"read_file", "execute_command", "check_process", "search_files", "list_files", "replace_in_file"}
 
 
-def listed(profile: Profile) -> list[dict[str, object]]:
-    return [tool(spec).model_dump(by_alias=True, exclude_none=True, mode="json") for spec in offered(profile).values()]
+def listed(profile: Profile) -> list[Tool]:
+    return [tool(spec) for spec in offered(profile).values()]
+
+
+def as_json(described: Tool) -> str:
+    return described.model_dump_json(by_alias=True, exclude_none=True)
 
 
 def test_the_profiles_have_their_tools() -> None:
@@ -43,27 +48,25 @@ def test_the_profiles_have_their_tools() -> None:
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_the_list_of_tools_is_small(profile: Profile) -> None:
-    assert len(json.dumps({"tools": listed(profile)})) <= 10 * 1024
+    wire = [each.model_dump(by_alias=True, exclude_none=True, mode="json") for each in listed(profile)]
+    assert len(json.dumps({"tools": wire})) <= 10 * 1024
 
 
-@pytest.mark.parametrize("described", listed("all"), ids=lambda each: str(each["name"]))
-def test_every_schema_is_one(described: dict[str, object]) -> None:
-    for name in ("inputSchema", "outputSchema"):
-        schema = described.get(name)
-        if schema is not None:
-            assert isinstance(schema, dict)
-            jsonschema.Draft202012Validator.check_schema(schema)
+@pytest.mark.parametrize("described", listed("all"), ids=lambda each: each.name)
+def test_every_schema_is_one(described: Tool) -> None:
+    jsonschema.Draft202012Validator.check_schema(described.input_schema)
+    if described.output_schema is not None:
+        jsonschema.Draft202012Validator.check_schema(described.output_schema)
 
 
 def test_tools_whose_answer_is_text_have_no_output_schema_and_all_others_have_one() -> None:
-    assert {each["name"] for each in listed("all") if "outputSchema" not in each} == TEXT_ONLY
+    assert {each.name for each in listed("all") if each.output_schema is None} == TEXT_ONLY
 
 
 def test_only_tools_that_change_nothing_say_that_they_are_read_only() -> None:
-    annotations = {str(each["name"]): each["annotations"] for each in listed("all")}
-    hints = {name: hint for name, hint in annotations.items() if isinstance(hint, dict)}
-    assert {name for name, hint in hints.items() if hint["readOnlyHint"]} == READ_ONLY
-    assert {name for name, hint in hints.items() if hint.get("destructiveHint")} == {
+    hints = {each.name: each.annotations for each in listed("all") if each.annotations}
+    assert {name for name, hint in hints.items() if hint.read_only_hint} == READ_ONLY
+    assert {name for name, hint in hints.items() if hint.destructive_hint} == {
         "write_to_file",
         "replace_in_file",
         "execute_command",
@@ -73,16 +76,12 @@ def test_only_tools_that_change_nothing_say_that_they_are_read_only() -> None:
 
 
 def test_every_tool_but_those_about_workspaces_takes_the_workspace() -> None:
-    taking = {
-        spec.name
-        for spec, each in zip(offered("all").values(), listed("all"), strict=True)
-        if "workspace" in str(each["inputSchema"])
-    }
+    taking = {each.name for each in listed("all") if "workspace" in each.input_schema["properties"]}
     assert offered("all").keys() - taking == {"open_workspace", "list_workspaces", "delete_workspace"}
 
 
 def test_only_deletion_refuses_unknown_arguments_in_its_schema() -> None:
-    closed = {each["name"] for each in listed("all") if "additionalProperties" in str(each["inputSchema"])}
+    closed = {each.name for each in listed("all") if each.input_schema.get("additionalProperties") is False}
     assert closed == {"delete_workspace"}
 
 
@@ -94,7 +93,6 @@ def test_the_instructions_are_short_and_name_only_what_is_offered(profile: Profi
     assert [name for name in offered("all") if name in said and name not in tools] == []
 
 
-def test_no_tools_description_names_a_tool_that_may_not_be_offered() -> None:
-    for name in CORE:
-        described = json.dumps(next(each for each in listed("all") if each["name"] == name))
-        assert [other for other in offered("all") if other in described and other not in CORE] == []
+def test_no_core_tools_description_names_a_tool_that_may_not_be_offered() -> None:
+    for described in listed("core"):
+        assert [other for other in offered("all") if other in as_json(described) and other not in CORE] == []

@@ -62,7 +62,7 @@ async def test_transparency_and_palettes_survive_scaling() -> None:
     image = Image.new("RGBA", (2000, 20), (255, 0, 0, 0))
     sent = decoded((await picture(encoded(image, "PNG"))).content.data)
     assert sent.mode == "RGBA"
-    assert sent.getextrema()[3] == (0, 0)
+    assert sent.getchannel("A").getextrema() == (0, 0)
     await picture(encoded(Image.new("P", (2000, 20)), "GIF"))
 
 

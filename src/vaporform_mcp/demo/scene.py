@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -69,8 +70,10 @@ def finished(answer: Answer) -> str:
 
 
 def said_at_the_beginning(answer: Answer) -> str:
-    """The notice that the first answer after a loss begins with: its first paragraph, in a line."""
-    return " ".join(answer.text.split("\n\n", 1)[0].split())
+    """The notice in brackets that the first answer after a loss begins with, as one line. Raises `Differs`."""
+    notice = re.match(r"\[(.+?)\]\n", answer.text, re.DOTALL)
+    expect(notice, f"the answer does not begin by saying what did not come back\n{answer.text[:400]}")
+    return " ".join(notice[1].split()) if notice else ""
 
 
 def _opened(answer: Answer) -> str:

@@ -41,6 +41,8 @@ class Lazy(Generic[T]):
 
     async def get(self) -> T:
         """Raises what opening raised."""
+        if self._finishing.is_set():
+            raise RuntimeError("the server is ending")
         attempt = self._attempt
         if attempt is None:
             attempt = self._attempt = _Attempt()
@@ -63,6 +65,8 @@ class Lazy(Generic[T]):
                 if self._attempt is not None:
                     await self._lend(self._attempt)
         finally:
+            if self._attempt is not None:
+                self._attempt.settled.set()
             self.closed.set()
 
     async def _lend(self, attempt: _Attempt[T]) -> None:

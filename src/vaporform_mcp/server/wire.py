@@ -71,9 +71,11 @@ def claim_standard_streams() -> tuple[int, int]:
 
 
 @asynccontextmanager
-async def open_wire(wire_in: int, wire_out: int) -> AsyncGenerator[tuple[_Came, _Sent]]:
+async def open_wire(
+    wire_in: int, wire_out: int, *, max_line_bytes: int = MAX_LINE_BYTES
+) -> AsyncGenerator[tuple[_Came, _Sent]]:
     """The messages that come and those to send. The first ends when the other side has closed or is gone."""
-    wire = _Wire(wire_in, wire_out)
+    wire = _Wire(wire_in, wire_out, max_line_bytes)
     arriving, came = anyio.create_memory_object_stream[SessionMessage | Exception](0)
     sent, leaving = anyio.create_memory_object_stream[SessionMessage](0)
     with arriving, came, sent, leaving:
@@ -85,9 +87,10 @@ async def open_wire(wire_in: int, wire_out: int) -> AsyncGenerator[tuple[_Came, 
 
 
 class _Wire:
-    def __init__(self, wire_in: int, wire_out: int) -> None:
+    def __init__(self, wire_in: int, wire_out: int, max_line_bytes: int) -> None:
         self._in = wire_in
         self._out = wire_out
+        self._max_line_bytes = max_line_bytes
         self._poll = select.poll()
         self._poll.register(wire_out, select.POLLOUT)
         self._reading = anyio.CancelScope()
@@ -143,16 +146,19 @@ class _Wire:
         searched = 0
         while chunk := await self._chunk():
             buffer += chunk
-            while (end := buffer.find(b"\n", searched)) >= 0:
-                line = bytes(buffer[:end])
-                del buffer[: end + 1]
+            while True:
+                end = buffer.find(b"\n", searched)
                 searched = 0
-                if line.strip():
-                    yield line
-            searched = len(buffer)
-            if len(buffer) > MAX_LINE_BYTES:
-                buffer = await self._skip_line(buffer)
-                searched = 0
+                if end >= 0:
+                    line = bytes(buffer[:end])
+                    del buffer[: end + 1]
+                    if line.strip():
+                        yield line
+                elif len(buffer) > self._max_line_bytes:
+                    buffer = await self._skip_line(buffer)
+                else:
+                    searched = len(buffer)
+                    break
         if buffer.strip():
             yield bytes(buffer)
 
@@ -166,10 +172,10 @@ class _Wire:
             if newline:
                 rest += after
                 break
-        log.warning("refused a message of more than %d bytes", MAX_LINE_BYTES)
+        log.warning("refused a message of more than %d bytes", self._max_line_bytes)
         if found := _ID_AT_BEGIN.match(begin) or _ID_AT_END.search(end):
-            limit = f"the message is larger than {MAX_LINE_BYTES // 1024 // 1024} MiB; send less at once"
-            error = ErrorData(code=INVALID_REQUEST, message=limit)
+            said = f"the message is larger than {self._max_line_bytes:,} bytes; send less at once"
+            error = ErrorData(code=INVALID_REQUEST, message=said)
             await self._send(JSONRPCError(jsonrpc="2.0", id=json.loads(found[1]), error=error))
         return rest
 

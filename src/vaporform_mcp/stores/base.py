@@ -44,7 +44,8 @@ class Store(Protocol):
     """Every method is bounded in time and safe to repeat, unless it says otherwise.
 
     Every method may raise `StoreUnavailable`: the store cannot be reached, is full, read-only or of a newer schema;
-    the hint names the mend. A method that raised it may still have taken effect.
+    the hint names the mend. A method that raised it may still have taken effect. The methods of the mirror raise
+    `NotFound` for a workspace that is not there.
     """
 
     # Workspaces ------------------------------------------------------------------------------------------------
@@ -106,7 +107,11 @@ class Store(Protocol):
         ...
 
     async def get_blobs(self, digests: Collection[Digest]) -> Mapping[Digest, bytes]:
-        """The bytes, verified against their digests. A blob that is missing or corrupt is left out."""
+        """The bytes, verified against their digests. A blob that is missing or corrupt is left out.
+
+        Raises:
+            TooLarge: together they are over `MAX_BLOB_BATCH_BYTES`.
+        """
         ...
 
     def stream_blob(self, digest: Digest) -> AsyncIterator[bytes]:
@@ -133,7 +138,7 @@ class Store(Protocol):
         """Commit `changes` as the revision that follows `parent`, durably and all or nothing.
 
         Repeating it with the same `revision_id` answers with the same revision, whatever came after. A change that
-        changes nothing is kept out of the counts. `made_by` names the tool or command line that did it.
+        changes nothing is kept out of the counts; of a path named twice the last change counts. `made_by` names the tool or command line that did it.
 
         Raises:
             Conflict: `parent` is not the head, or `epoch` is below the head's.
@@ -160,7 +165,11 @@ class Store(Protocol):
         ...
 
     async def changes(self, workspace_id: str, *, after: int, upto: int | None = None) -> Sequence[Change]:
-        """What revisions `after`+1 to `upto` (None: the head) did, folded: one change per path, the last one."""
+        """What revisions `after`+1 to `upto` (None: the head) did, folded: one change per path, the last one.
+
+        Raises:
+            NotFound: either is beyond the head or was pruned (`after` 0 always works); compare whole trees then.
+        """
         ...
 
     async def last_entry(self, workspace_id: str, path: WorkspacePath) -> tuple[int, Entry] | None:

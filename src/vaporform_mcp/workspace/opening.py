@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -109,7 +110,7 @@ class Opener:
                 revision = await self._store.append(
                     record.id,
                     parent=head.number,
-                    revision_id=f"epoch-{head.epoch + 1}-{head.number}",
+                    revision_id=uuid.uuid4().hex,
                     epoch=head.epoch + 1,
                     changes=(),
                     made_by="self-heal",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from vaporform_mcp.errors import VaporformError
 from vaporform_mcp.sandboxes.base import Command, CommandResult, Preview, ProcessStatus, RunState
 from vaporform_mcp.types import WorkspaceRecord
 from vaporform_mcp.workspace.lifeline import Lifeline
@@ -13,6 +15,8 @@ from vaporform_mcp.workspace.opening import Live
 from vaporform_mcp.workspace.results import Checked
 
 __all__ = ["Runner"]
+
+log = logging.getLogger(__name__)
 
 BACKGROUND_WAIT_S = 10.0
 """How long a background command is watched for its port, so that the answer can have the preview."""
@@ -92,7 +96,14 @@ class Runner:
 
     async def _opened(self, ports: frozenset[int]) -> list[Preview]:
         new, self._ports = ports - self._ports, ports
-        return [await self.preview(port) for port in sorted(new)[:MAX_PREVIEWS]]
+        previews: list[Preview] = []
+        for port in sorted(new)[:MAX_PREVIEWS]:
+            try:
+                previews.append(await self.preview(port))
+            except VaporformError as error:
+                # The command did its work; whoever asks for this port's preview is told what is wrong with it.
+                log.warning("no preview for port %d: %s", port, error)
+        return previews
 
     async def _remember(self, command: Command, result: CommandResult, *, serves: bool) -> None:
         text = command.text.strip()

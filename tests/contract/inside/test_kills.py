@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -157,14 +158,26 @@ def test_a_command_can_look_into_neither_supervisor_nor_keeper(inner: Client) ->
     assert reply.data.strip() == b"0"
 
 
+def test_what_forks_faster_than_it_is_found_dies_all_the_same(inner: Client) -> None:
+    chain = "while True:\n if os.fork(): os._exit(0)"
+    text = f'{ONLY_INSIDE} python3 -c "import os, sys\nfor _ in range(12):\n if not os.fork(): exec(sys.argv[1])" "{chain}"'
+    assert inner.run(f"{text}; sleep 777", timeout_s=1).state == "timed_out"
+    assert "fork" not in inner.say("ps -eo args | grep os.for[k] || true")
+
+
+needs_limits = pytest.mark.skipif(os.geteuid() == 0, reason="root is exempt from the limit on processes")
+
+
+@needs_limits
 def test_a_fork_bomb_is_cleared_at_its_deadline(place: Path, namespaces: None) -> None:
     with supervise(place, isolated=True, limits={"NPROC": 100, "CORE": 0}) as supervised:
         client = supervised.attach()
-        reply = client.run(ONLY_INSIDE + "bomb() { bomb | bomb & }; bomb; sleep 777", timeout_s=1)
+        reply = client.run(ONLY_INSIDE + "ulimit -u; bomb() { bomb | bomb & }; bomb; sleep 777", timeout_s=1)
         assert reply.state == "timed_out"
         assert client.say("echo calm") == "calm"
 
 
+@needs_limits
 def test_what_a_command_may_start_is_bounded_and_said(place: Path, namespaces: None) -> None:
     with supervise(place, isolated=True, limits={"NPROC": 40}) as supervised:
         client = supervised.attach()

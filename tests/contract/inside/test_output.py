@@ -7,13 +7,13 @@ from pathlib import Path
 from tests.contract.inside.supervised import WAIT_S, Client, Supervised, supervise, until
 from vaporform_mcp.sandboxes.local.inside.wire import INLINE_BYTES, SPOOL_BYTES
 
-# 7 bytes a line, so that an offset tells what must be there.
-NUMBERED = "seq -f %06.0f 0 {last}"
+# 8 bytes a line, so that an offset tells what must be there.
+NUMBERED = "seq -f %07.0f 0 {last}"
 
 
 def numbered(start: int, end: int) -> bytes:
-    text = b"".join(b"%06d\n" % line for line in range(start // 7, end // 7 + 1))
-    return text[start - start // 7 * 7 :][: end - start]
+    text = b"".join(b"%07d\n" % line for line in range(start // 8, end // 8 + 1))
+    return text[start - start // 8 * 8 :][: end - start]
 
 
 def resident_bytes(pid: int) -> int:
@@ -30,7 +30,7 @@ def test_output_up_to_twice_what_a_reply_holds_is_whole(client: Client) -> None:
 
 
 def test_of_more_the_ends_are_answered_and_the_rest_is_counted(client: Client) -> None:
-    total = 70_000 * 7
+    total = 70_000 * 8
     reply = client.run(NUMBERED.format(last=69_999))
     head = reply.ok.number("head_bytes")
     assert head == INLINE_BYTES
@@ -42,7 +42,7 @@ def test_of_more_the_ends_are_answered_and_the_rest_is_counted(client: Client) -
 def test_more_of_it_is_in_a_file(client: Client) -> None:
     reply = client.run(NUMBERED.format(last=69_999))
     path = reply.ok.text("output_file")
-    assert client.say(f"wc -c < {path}") == str(70_000 * 7)
+    assert client.say(f"wc -c < {path}") == str(70_000 * 8)
 
 
 def test_short_output_has_no_file(client: Client) -> None:
@@ -96,15 +96,15 @@ def test_a_file_that_cannot_be_made_is_done_without(place: Path) -> None:
     with supervise(place, isolated=False) as supervised:
         reply = supervised.attach().run(NUMBERED.format(last=69_999))
         assert reply.ok.is_null("output_file")
-        assert reply.data.startswith(b"000000\n")
+        assert reply.data.startswith(b"0000000\n")
 
 
 def test_a_full_disk_only_ends_the_file(isolated: Supervised) -> None:
     client = isolated.attach()
     client.say("mkdir -p /tmp/vaporform && ln -s /dev/full /tmp/vaporform/2.log")
     reply = client.run(NUMBERED.format(last=699_999))
-    assert reply.ok.object("process").number("output_bytes") == 700_000 * 7
-    assert reply.data.endswith(b"699999\n")
+    assert reply.ok.object("process").number("output_bytes") == 700_000 * 8
+    assert reply.data.endswith(b"0699999\n")
 
 
 def test_a_file_that_a_command_tampered_with_costs_no_more_than_its_content(plain: Supervised) -> None:

@@ -24,13 +24,14 @@ class Asking:
         self.workspace_id = folder.workspace_id
         self.epoch = folder.epoch
         self._folder = folder
+        self._files = folder.files
         self._connection = attached.connection
         self._fingerprint = attached.fingerprint
 
     @property
     def is_live(self) -> bool:
         """Whether the sandbox still is what the handle was made for."""
-        return self._connection.is_open and layout.birth(self._folder.files) == self._fingerprint.files
+        return self._connection.is_open and layout.birth(self._files) == self._fingerprint.files
 
     def check(self) -> None:
         """Raises `SandboxLost` where it is not."""
@@ -39,7 +40,7 @@ class Asking:
                 "the sandbox has ended, and with it what it ran",
                 hint="Repeat the call: the sandbox is started again, with its files.",
             )
-        if layout.birth(self._folder.files) != self._fingerprint.files:
+        if layout.birth(self._files) != self._fingerprint.files:
             self._connection.close()
             raise SandboxLost(
                 "the sandbox's files have been removed from this machine",
@@ -66,6 +67,10 @@ class Asking:
         finally:
             # An answer about files that are no longer the workspace's is worse than none.
             self.check()
+
+    async def wait_closed(self) -> None:
+        """Until the handle is let go of or the sandbox has ended."""
+        await self._connection.wait_closed()
 
     async def aclose(self) -> None:
         """Let go of the connection; the sandbox goes on."""

@@ -56,8 +56,12 @@ async def attach(folder: Folder, recipe: Recipe, tasks: TaskGroup) -> Attached:
         except Hung:
             await _end_hung(folder)
         else:
-            if await _suits(found, folder, recipe):
-                return Attached(found, Fingerprint.parse(found.hello.config))
+            try:
+                if await _suits(found, folder, recipe):
+                    return Attached(found, Fingerprint.parse(found.hello.config))
+            except BaseException:
+                found.close()
+                raise
             await _replace(folder, found, tasks)
     raise SandboxUnavailable(
         "the sandbox ends again and again while it is attached to",
@@ -192,9 +196,7 @@ async def _launch(folder: Folder, recipe: Recipe, tasks: TaskGroup) -> Attached:
         raise probe.cannot_start(error) from error
     tasks.start_soon(_reap, started.process)
     try:
-        # To the end even if whoever asked has given up: half a start would be in the way of the next.
-        with anyio.CancelScope(shield=True):
-            return Attached(await _open(folder, tasks, START_S), fingerprint)
+        return Attached(await _greeted(folder, tasks), fingerprint)
     except Absent:
         raise probe.explain(_said(folder)) from None
     except Hung:
@@ -207,6 +209,13 @@ async def _launch(folder: Folder, recipe: Recipe, tasks: TaskGroup) -> Attached:
         if pid := started.supervisor_pid():
             ending.note(folder, pid)
         started.close()
+
+
+async def _greeted(folder: Folder, tasks: TaskGroup) -> Connection:
+    # To the end even if whoever asked has given up: half a start would be in the way of the next.
+    with anyio.move_on_after(START_S, shield=True):
+        return await _open(folder, tasks, START_S)
+    raise Hung
 
 
 def _said(folder: Folder) -> str:

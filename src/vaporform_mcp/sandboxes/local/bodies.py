@@ -46,7 +46,7 @@ class Incoming:
                 return b""
             searched = max(len(kept) - 3, 0)
             kept += data
-            if kept[:1] in (b"\r", b"\n"):
+            if kept.startswith((b"\r", b"\n")):
                 kept = kept.lstrip(b"\r\n")  # empty lines before a message are to be passed over (RFC 9112, 2.2)
                 searched = 0
             if (end := kept.find(b"\r\n\r\n", searched)) >= 0:

@@ -75,7 +75,7 @@ class Bind:
 class Shape:
     """All that makes one sandbox differ from another. `files` and `home` are shown writable.
 
-    `etc` has the content of files under /etc that differ from our own.
+    `contents` are read-only files by path; under /etc they come before our own.
     """
 
     files: str
@@ -84,7 +84,7 @@ class Shape:
     tmp_bytes: int
     binds: Sequence[Bind]
     shell: str
-    etc: Mapping[str, bytes]
+    contents: Mapping[str, bytes]
     seccomp: bytes
     environment: Mapping[str, str]
     command: Sequence[str]
@@ -215,17 +215,17 @@ def _etc(shape: Shape) -> list[Word]:
         if Path(path).exists():
             words += ["--ro-bind-try", Source(path), path]
     files = {
-        "passwd": f"root:x:0:0:root:/root:/bin/sh\nuser:x:{UID}:{UID}:user:{HOME}:{shape.shell}\n"
+        "/etc/passwd": f"root:x:0:0:root:/root:/bin/sh\nuser:x:{UID}:{UID}:user:{HOME}:{shape.shell}\n"
         "nobody:x:65534:65534:nobody:/:/bin/false\n",
-        "group": f"root:x:0:\nuser:x:{UID}:\nnogroup:x:65534:\n",
-        "hosts": "127.0.0.1 localhost sandbox\n::1 localhost ip6-localhost ip6-loopback\n",
-        "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
-        "hostname": "sandbox\n",
-        "resolv.conf": "",
+        "/etc/group": f"root:x:0:\nuser:x:{UID}:\nnogroup:x:65534:\n",
+        "/etc/hosts": "127.0.0.1 localhost sandbox\n::1 localhost ip6-localhost ip6-loopback\n",
+        "/etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
+        "/etc/hostname": "sandbox\n",
+        "/etc/resolv.conf": "",
     }
-    contents = {name: content.encode() for name, content in files.items()} | dict(shape.etc)
+    contents = {name: content.encode() for name, content in files.items()} | dict(shape.contents)
     for name, content in contents.items():
-        words += ["--perms", "0644", "--ro-bind-data", Data(content), f"/etc/{name}"]
+        words += ["--perms", "0644", "--ro-bind-data", Data(content), name]
     return words
 
 

@@ -230,24 +230,29 @@ class Connection:
             if self._closed:
                 raise _lost()
             try:
-                # A frame cut short would garble every later one, so a cancelled sender still finishes it.
-                with anyio.fail_after(WRITE_S, shield=True):
-                    await self._write([memoryview(head), memoryview(data)])
+                rest = self._write_nowait([memoryview(head), memoryview(data)])
+                if rest:
+                    # A frame cut short would garble every later one, so a cancelled sender still finishes it.
+                    with anyio.fail_after(WRITE_S, shield=True):
+                        await self._write(rest)
             except (OSError, TimeoutError, anyio.ClosedResourceError) as error:
                 self.close()
                 raise _lost() from error
 
     async def _write(self, parts: list[memoryview]) -> None:
         while parts:
-            try:
-                sent = self._socket.sendmsg(parts)
-            except BlockingIOError:
-                await anyio.wait_writable(self._socket)
-                continue
-            while parts and sent >= len(parts[0]):
-                sent -= len(parts.pop(0))
-            if sent:
-                parts[0] = parts[0][sent:]
+            await anyio.wait_writable(self._socket)
+            parts = self._write_nowait(parts)
+
+    def _write_nowait(self, parts: list[memoryview]) -> list[memoryview]:
+        """Send what the socket takes at once; the rest is given back."""
+        try:
+            sent = self._socket.sendmsg(parts)
+        except BlockingIOError:
+            return parts
+        while parts and sent >= len(parts[0]):
+            sent -= len(parts.pop(0))
+        return [parts[0][sent:], *parts[1:]] if parts else []
 
     def _receive(self) -> bytes | None:
         """What has come, b"" at the end, None where nothing has."""

@@ -48,9 +48,11 @@ class Exchange:
     _failure: OSError | Rejected | None = None
 
     async def run(self) -> None:
-        """Raises:
-        Rejected: there is no answer to pass on; the client has been sent nothing but interim answers.
-        OSError: either side broke while the answer was passed on.
+        """Pass on the request and the answer, side by side.
+
+        Raises:
+            Rejected: there is no answer to pass on; the client has been sent nothing but interim answers.
+            OSError: either side broke while the answer was passed on.
         """
         try:
             await self.activity.send(self.server, self._head())

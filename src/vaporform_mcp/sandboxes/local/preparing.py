@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vaporform_mcp.sandboxes.local import bubblewrap, launch, probe, seccomp, toolchains
-from vaporform_mcp.sandboxes.local.bubblewrap import HOME, Bind, Bubblewrap
+from vaporform_mcp.sandboxes.local.bubblewrap import HOME, Bubblewrap
 from vaporform_mcp.sandboxes.local.config import LocalConfig
 from vaporform_mcp.sandboxes.local.launch import Interpreter
+from vaporform_mcp.sandboxes.local.network import Egress
 from vaporform_mcp.sandboxes.local.recipe import Recipe
 from vaporform_mcp.sandboxes.local.toolchains import Toolchain
 from vaporform_mcp.types import Network
@@ -18,7 +19,7 @@ from vaporform_mcp.types import Network
 __all__ = ["Prepared", "prepare"]
 
 _SYSTEM_PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
-_HOST_NAMES = ("resolv.conf", "hosts", "nsswitch.conf")
+_HOST_NAMES = ("/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf")
 _HOST_NAMES_BYTES = 65_536
 
 
@@ -29,6 +30,7 @@ class Prepared:
     interpreter: Interpreter
     seccomp: bytes
     toolchains: Sequence[Toolchain]
+    egress: Egress
 
     @property
     def path(self) -> str:
@@ -36,8 +38,8 @@ class Prepared:
         folders = [*(one.path for one in self.toolchains), *_SYSTEM_PATH]
         return ":".join(dict.fromkeys(folders))
 
-    def recipe(self, network: Network, environment: Mapping[str, str], binds: Sequence[Bind]) -> Recipe:
-        """For a sandbox with that network, whose commands get `environment` too, and which shows `binds` too."""
+    def recipe(self, network: Network, environment: Mapping[str, str]) -> Recipe:
+        """For a sandbox with that network, whose commands get `environment` too."""
         base = {
             "PATH": f"{HOME}/.local/bin:{self.path}",
             "HOME": HOME,
@@ -55,9 +57,9 @@ class Prepared:
             interpreter=self.interpreter,
             seccomp=self.seccomp,
             shell=base["SHELL"],
-            environment={**base, **environment},
-            binds=[*(one.bind for one in self.toolchains), *binds],
-            etc=_host_names() if network == "host" else {},
+            environment={**base, **self.egress.environment(network), **environment},
+            binds=[one.bind for one in self.toolchains],
+            contents={**self.egress.contents(), **(_host_names() if network == "host" else {})},
         )
 
 
@@ -66,7 +68,7 @@ def prepare(config: LocalConfig) -> Prepared:
 
     Raises:
         SandboxUnavailable: this machine lacks something.
-        InvalidArgument: the settings ask for a toolchain that cannot be.
+        InvalidArgument: a setting of toolchains or of the network has no meaning.
     """
     probe.check_platform()
     launch.compile_supervisor()
@@ -77,6 +79,7 @@ def prepare(config: LocalConfig) -> Prepared:
         interpreter=launch.interpreter(Path(home) if home else None),
         seccomp=seccomp.filter_program(),
         toolchains=toolchains.discover(config.host_environment, config.toolchains, private=config.data_dir),
+        egress=Egress(config),
     )
 
 
@@ -88,7 +91,7 @@ def _host_names() -> dict[str, bytes]:
     """How names are resolved on the host."""
     found: dict[str, bytes] = {}
     for name in _HOST_NAMES:
-        path = Path("/etc", name)
+        path = Path(name)
         if path.is_file():
             with path.open("rb") as source:
                 found[name] = source.read(_HOST_NAMES_BYTES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -19,6 +20,7 @@ from vaporform_mcp.sandboxes.local.background import background
 from vaporform_mcp.sandboxes.local.config import LocalConfig
 from vaporform_mcp.sandboxes.local.limits import gaps_of
 from vaporform_mcp.sandboxes.local.preparing import Prepared, prepare
+from vaporform_mcp.sandboxes.local.previews import PreviewForwarder
 from vaporform_mcp.sandboxes.local.removal import remove
 from vaporform_mcp.sandboxes.local.sandbox import LocalSandbox
 from vaporform_mcp.sandboxes.local.versions import versions
@@ -37,8 +39,8 @@ _OPENNESS: tuple[Network, ...] = ("none", "internet", "host")
 @asynccontextmanager
 async def open_local(config: LocalConfig) -> AsyncGenerator[LocalProvider]:
     """The provider, whose tasks run within the context. Sandboxes go on after it."""
-    async with background() as tasks:
-        provider = LocalProvider(config, tasks)
+    async with PreviewForwarder() as previews, background() as tasks:
+        provider = LocalProvider(config, tasks, previews)
         tasks.start_soon(provider.clear_trash)
         try:
             yield provider
@@ -49,9 +51,10 @@ async def open_local(config: LocalConfig) -> AsyncGenerator[LocalProvider]:
 class LocalProvider:
     """See `Provider`. Its constructor does nothing; `open_local` gives one that works."""
 
-    def __init__(self, config: LocalConfig, tasks: TaskGroup) -> None:
+    def __init__(self, config: LocalConfig, tasks: TaskGroup, previews: PreviewForwarder) -> None:
         self._config = config
         self._tasks = tasks
+        self._previews = previews
         self._live: dict[tuple[str, int], LocalSandbox] = {}
         self._acquiring: dict[tuple[str, int], anyio.Lock] = {}
         self._preparing = anyio.Lock()
@@ -70,14 +73,26 @@ class LocalProvider:
             live = self._live.get(key)
             if live is not None and live.is_live:
                 return live
+            if live is not None:
+                await live.aclose()
             on_phase(Phase.CREATING, 0.0)
             folder = layout.folder_of(self._config.data_dir, workspace_id, epoch)
             layout.create(folder)
-            recipe = (await self._ready()).recipe(network, spec.env, ())
-            attached = await attach(folder, recipe, self._tasks)
-            sandbox = self._live[key] = LocalSandbox(
-                folder, attached, describe=partial(self._describe, network=network), open_preview=self._open_preview
+            prepared = await self._ready()
+            attached = await attach(folder, prepared.recipe(network, spec.env), self._tasks)
+            sandbox = LocalSandbox(
+                folder,
+                attached,
+                describe=partial(self._describe, network=network),
+                open_preview=partial(self._open_preview, workspace_id),
             )
+            try:
+                if network == "internet":
+                    await prepared.egress.open(sandbox, self._tasks)
+            except BaseException:
+                await sandbox.aclose()
+                raise
+            self._live[key] = sandbox
             on_phase(Phase.WAITING, 100.0)
             return sandbox
 
@@ -156,13 +171,23 @@ class LocalProvider:
                 self._versions = await versions(sandbox, prepared.path)
         return SandboxInfo(
             isolation=ISOLATION,
-            gaps=gaps_of(self._config, network, own_user=False),
+            gaps=[
+                *gaps_of(self._config, network, own_user=False),
+                *(prepared.egress.gaps if network == "internet" else ()),
+            ],
             network=network,
             toolchains=self._versions,
         )
 
-    async def _open_preview(self, port: int, preferred: int | None) -> int:
-        raise NotSupported("previews are not there yet")
+    async def _open_preview(self, workspace_id: str, port: int, preferred: int | None) -> int:
+        return await self._previews.open(workspace_id, port, partial(self._connect, workspace_id, port), preferred)
+
+    async def _connect(self, workspace_id: str, port: int) -> socket.socket:
+        """To the workspace's newest sandbox that is attached, which may be another than when the preview began."""
+        live = [epoch for known, epoch in self._live if known == workspace_id]
+        if not live:
+            raise SandboxUnavailable("the sandbox is not running", hint="Any call that uses the workspace starts it.")
+        return await self._live[workspace_id, max(live)].connected_socket(port)
 
 
 def _remove(path: Path) -> None:

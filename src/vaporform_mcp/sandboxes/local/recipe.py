@@ -48,7 +48,7 @@ class Fingerprint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """Everything needed to start a sandbox. `environment` is what its commands get; `etc` and `binds` are shown."""
+    """Everything needed to start a sandbox. `environment` is its commands'; `contents` and `binds` are shown."""
 
     config: LocalConfig
     network: Network
@@ -58,7 +58,7 @@ class Recipe:
     shell: str
     environment: Mapping[str, str]
     binds: Sequence[Bind]
-    etc: Mapping[str, bytes]
+    contents: Mapping[str, bytes]
 
     def words(self, folder: Folder, listen: int, settings: int) -> list[Word]:
         """Bubblewrap's arguments, with the descriptors that the supervisor finds its socket and settings at."""
@@ -70,7 +70,7 @@ class Recipe:
                 tmp_bytes=self.config.tmp_mb << 20,
                 binds=[*self.interpreter.binds, *self.binds],
                 shell=self.shell,
-                etc=self.etc,
+                contents=self.contents,
                 seccomp=self.seccomp,
                 environment=self.interpreter.environment,
                 command=self.interpreter.command(listen, settings),

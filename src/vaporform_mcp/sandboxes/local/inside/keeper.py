@@ -14,6 +14,7 @@ import signal
 import socket
 import struct
 import sys
+import time
 
 from .kernel import apply_limits, become_subreaper, close_all_but
 
@@ -33,6 +34,8 @@ CANNOT_START = b"x"
 
 MAX_MESSAGE_BYTES = 64 * 1024
 """A larger order is not sent but inherited, by a keeper forked for it: no socket is sure to take it at once."""
+
+YIELD_S = 0.001
 
 _CAUGHT = (
     signal.SIGHUP,
@@ -253,6 +256,8 @@ def _reap(channel: socket.socket, main: int) -> None:
                 channel.send(REPORT.pack(ENDED, status))
             except OSError:
                 continue  # nobody is left to know; what remains below is still collected
+            # Going on at once, most often to our own end, we would keep from the processor whom we have just woken.
+            time.sleep(YIELD_S)
 
 
 def _do_nothing(_signal: int, _frame: object) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _PR_SET_DUMPABLE = 4
 _PR_SET_CHILD_SUBREAPER = 36
-_MAX_ROUNDS = 50
+_MAX_ROUNDS = 5
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -83,8 +83,25 @@ def kill_below(root: int, spared: Collection[int] = ()) -> int:
         for pid in found:
             send_signal(pid, signal.SIGSTOP)
         victims |= found
+    else:
+        if os.getpid() == 1:
+            return _kill_frozen(root, spared)
     for pid in victims:
         send_signal(pid, signal.SIGKILL)
+    return len(victims)
+
+
+def _kill_frozen(root: int, spared: Collection[int]) -> int:
+    """`kill_below` for processes that come faster than they are found, while the whole namespace stands still."""
+    # From PID 1 this reaches everything else in its namespace, at one moment: what is being forked is stopped too.
+    # From any other process it would reach far more.
+    os.kill(-1, signal.SIGSTOP)
+    try:
+        victims = _below(root, spared)
+        for pid in victims:
+            send_signal(pid, signal.SIGKILL)
+    finally:
+        os.kill(-1, signal.SIGCONT)
     return len(victims)
 
 

@@ -7,7 +7,7 @@ import socket
 
 from .faults import Refused, refusal
 from .loop import READ, WRITE
-from .ports import listening_ports
+from .ports import PortTable
 
 __all__ = ["Network"]
 
@@ -38,6 +38,7 @@ class Network:
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
         self._listeners: dict[int, _Listener] = {}
+        self._table = PortTable()
 
     def operations(self) -> dict[str, Callable[[Request], None]]:
         return {"ports": self._ports, "connect": self._connect, "listen": self._listen}
@@ -48,7 +49,7 @@ class Network:
 
     def ports(self) -> set[int]:
         """Ports that commands listen on."""
-        return listening_ports() - self._listeners.keys()
+        return self._table.listening() - self._listeners.keys()
 
     def _ports(self, request: Request) -> None:
         request.reply({"ports": sorted(self.ports())})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 
-__all__ = ["listening_ports"]
+__all__ = ["PortTable"]
 
 _SOCK_DIAG = 4
 _BY_FAMILY = struct.Struct("=IHHIIBBBBI48x")
@@ -28,19 +28,33 @@ class _Unsupported(Exception):
     pass
 
 
-def listening_ports() -> set[int]:
-    """Ports bound to loopback or to every address; nobody could reach another."""
-    # Not first from /proc/net/tcp: the kernel walks its whole table of connections for that, which takes milliseconds.
-    try:
-        return _ask_kernel()
-    except (OSError, _Unsupported):
-        return _read_tables()
+class PortTable:
+    """Asked for often, it keeps its question to the kernel open."""
+
+    def __init__(self) -> None:
+        self._asked: socket.socket | None = None
+
+    def listening(self) -> set[int]:
+        """Ports bound to loopback or to every address; nobody could reach another."""
+        # Not first from /proc/net/tcp: the kernel walks its table of all connections for that, which takes
+        # milliseconds.
+        try:
+            asked = self._asked = self._asked or _open()
+            return _ask(asked, socket.AF_INET) | _ask(asked, socket.AF_INET6)
+        except (OSError, _Unsupported):
+            self._forget()
+            return _read_tables()
+
+    def _forget(self) -> None:
+        if self._asked is not None:
+            self._asked.close()
+            self._asked = None
 
 
-def _ask_kernel() -> set[int]:
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _SOCK_DIAG) as asked:
-        asked.settimeout(ANSWER_S)
-        return _ask(asked, socket.AF_INET) | _ask(asked, socket.AF_INET6)
+def _open() -> socket.socket:
+    asked = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _SOCK_DIAG)
+    asked.settimeout(ANSWER_S)
+    return asked
 
 
 def _ask(asked: socket.socket, family: int) -> set[int]:

@@ -71,7 +71,12 @@ class SandboxStatus:
 
 
 def serving(settings: Settings) -> Serving:
-    """What the MCP server of these settings is given: nothing of it is opened before it is needed."""
+    """What the MCP server of these settings is given: nothing of it is opened before it is needed.
+
+    Raises:
+        InvalidArgument: a setting has a value that its provider cannot use. It names the setting.
+    """
+    _check_egress(settings)
     return Serving(
         open_manager=partial(open_manager, settings),
         owner=OWNER,
@@ -239,6 +244,15 @@ async def _current(settings: Settings) -> dict[tuple[str, int], str]:
             (record.id, max((await store.head(record.id)).epoch, 1)): record.name
             for record in await store.list_workspaces(OWNER)
         }
+
+
+def _check_egress(settings: Settings) -> None:
+    """The network's rules are the provider's to read, and a person has to learn of a mistake at the start."""
+    local = settings.local
+    if local.egress_allow or local.egress_private:
+        from vaporform_mcp.sandboxes.local import policy
+
+        policy.parse(local.egress_allow, local.egress_private)
 
 
 def _check_platform() -> None:

@@ -49,16 +49,12 @@ class _Slot:
 
     def __init__(self) -> None:
         self.workspace: Workspace | None = None
-        self.info: SandboxInfo | None = None
+        self.ready = False
         self.created = False
         self.phase = Phase.CREATING
         self.percent = 0.0
         self.error: VaporformError | None = None
         self.settled = anyio.Event()
-
-    @property
-    def ready(self) -> bool:
-        return self.info is not None and self.workspace is not None
 
 
 class Manager:
@@ -89,13 +85,16 @@ class Manager:
         if slot is not None and slot.workspace is not None:
             _agree(slot.workspace.record, request)
         slot = self._slot(owner, name, request)
+        info: SandboxInfo | None = None
         with anyio.move_on_after(wait_s):
             await slot.settled.wait()
+            if slot.ready and slot.workspace is not None:
+                info = await slot.workspace.info()
         if slot.error is not None:
             raise slot.error
         if slot.workspace is not None:
             _agree(slot.workspace.record, request)
-        return await self._opened(name, slot)
+        return await self._opened(name, slot, info)
 
     async def workspace(
         self, owner: str, name: WorkspaceName, *, wait_s: float, on_phase: OnPhase | None = None
@@ -109,7 +108,7 @@ class Manager:
         if slot is None or not slot.ready:
             slot = self._slot(owner, name, OpenRequest())
             await self._await_ready(slot, wait_s, on_phase)
-        if slot.workspace is None or slot.info is None:
+        if slot.workspace is None or not slot.ready:
             raise SandboxUnavailable(
                 f"the workspace {name} is still being prepared ({slot.phase.value}, {slot.percent:.0f} %)",
                 hint="Repeat the same call: it joins the work that is under way.",
@@ -185,8 +184,8 @@ class Manager:
             record, slot.created = await self._record(key[0], name, request)
             workspace = Workspace(record, self._store, self._provider, self._lock_of(record.id))
             slot.workspace = workspace
-            slot.info = await workspace.open(on_phase)
-            slot.phase, slot.percent = Phase.READY, 100.0
+            await workspace.open(on_phase)
+            slot.phase, slot.percent, slot.ready = Phase.READY, 100.0, True
             self._group.start_soon(workspace.keep_synced)
         except VaporformError as error:
             slot.error = error
@@ -244,11 +243,10 @@ class Manager:
         if slot.error is not None:
             raise slot.error
 
-    async def _opened(self, name: WorkspaceName, slot: _Slot) -> Opened:
+    async def _opened(self, name: WorkspaceName, slot: _Slot, info: SandboxInfo | None) -> Opened:
         record = slot.workspace.record if slot.workspace is not None else None
         revision = (await self._store.head(record.id)).number if record is not None else 0
         files = (await self._store.count(record.id)).files if record is not None else 0
-        info = slot.info
         return Opened(
             name=name,
             created=slot.created,

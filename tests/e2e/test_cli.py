@@ -109,6 +109,13 @@ def test_the_server_ends_cleanly_when_its_input_ends_and_writes_nothing_that_is_
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+def test_a_network_rule_that_is_none_keeps_the_server_from_starting(environment: dict[str, str]) -> None:
+    done = run({**environment, "VAPORFORM_LOCAL__EGRESS_PRIVATE": "10.0.0.0/99"})
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "VAPORFORM_LOCAL__EGRESS_PRIVATE" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_started_by_hand_it_says_on_stderr_what_it_is_and_how_a_client_is_configured(
     environment: dict[str, str],
 ) -> None:

@@ -138,7 +138,8 @@ class Store(Protocol):
         """Commit `changes` as the revision that follows `parent`, durably and all or nothing.
 
         Repeating it with the same `revision_id` answers with the same revision, whatever came after. A change that
-        changes nothing is kept out of the counts; of a path named twice the last change counts. `made_by` names the tool or command line that did it.
+        changes nothing is kept out of the counts; of a path named twice the last change counts. `made_by` names the
+        tool or command line that did it.
 
         Raises:
             Conflict: `parent` is not the head, or `epoch` is below the head's.

@@ -10,7 +10,7 @@ from dataclasses import replace
 import anyio
 
 from vaporform_mcp.errors import NotFound, SandboxUnavailable, VaporformError
-from vaporform_mcp.sandboxes.base import Command, FileContent, RunState, Sandbox
+from vaporform_mcp.sandboxes.base import Command, FileContent, ProcessStatus, RunState, Sandbox
 from vaporform_mcp.techstack import TechStack, detect, wanted
 from vaporform_mcp.types import WorkspacePath
 from vaporform_mcp.workspace.lifeline import Lifeline
@@ -67,9 +67,10 @@ async def serve(
     """Probe every port; where none answers HTTP, start the development server and wait for its port."""
     sandbox = await lifeline.use(lambda live: _itself(live.sandbox))
     previews = await _probe_all(sandbox, runner)
+    running = [status for status in await sandbox.processes() if status.state is RunState.RUNNING]
     if any(item.status is not None for item in previews):
-        return Serving(previews, await _running_server(lifeline, sandbox))
-    line, cwd = _server_line(lifeline, stack, command)
+        return Serving(previews, _running_server(lifeline.record.dev_command, running))
+    line, cwd = _server_line(lifeline.record.dev_command, running, stack, command)
     if line is None:
         return Serving(previews, None)
     dev_server = await _start(runner, line, cwd, limit_s=min(START_LIMIT_S, limit_s))
@@ -79,12 +80,19 @@ async def serve(
     return Serving(previews, dev_server)
 
 
-def _server_line(lifeline: Lifeline, stack: TechStack, command: str | None) -> tuple[str | None, str]:
+def _server_line(
+    known: str | None, running: Sequence[ProcessStatus], stack: TechStack, command: str | None
+) -> tuple[str | None, str]:
     if command and not _NOT_A_SERVER.match(command):
         return command, ""
-    if lifeline.record.dev_command:
-        return lifeline.record.dev_command, ""
+    # One that runs already does not answer HTTP, or we were not here: another one beside it would only fail.
+    if known and not any(_runs(status, known) for status in running):
+        return known, ""
     return stack.dev_command, stack.directory
+
+
+def _runs(status: ProcessStatus, line: str) -> bool:
+    return line == status.command or line.endswith(f" && {status.command}")
 
 
 async def _itself(sandbox: Sandbox) -> Sandbox:
@@ -110,10 +118,8 @@ async def _start(runner: Runner, line: str, cwd: str, *, limit_s: float) -> DevS
     )
 
 
-async def _running_server(lifeline: Lifeline, sandbox: Sandbox) -> DevServer | None:
-    running = [status for status in await sandbox.processes() if status.state is RunState.RUNNING]
-    known = lifeline.record.dev_command
-    best = [status for status in running if known is not None and known.endswith(status.command)] or running
+def _running_server(known: str | None, running: Sequence[ProcessStatus]) -> DevServer | None:
+    best = [status for status in running if known is not None and _runs(status, known)] or running
     if not best:
         return None
     return DevServer(started=False, command=best[-1].command, process_id=best[-1].id, error=None)

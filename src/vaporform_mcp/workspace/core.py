@@ -66,10 +66,13 @@ class Workspace:
     def record(self) -> WorkspaceRecord:
         return self._lifeline.record
 
-    async def open(self, on_phase: OnPhase) -> SandboxInfo:
+    async def open(self, on_phase: OnPhase) -> None:
         """Bring the sandbox to life. Raises `SandboxUnavailable`, `StoreUnavailable`, `NotSupported`."""
-        live = await self._lifeline.open(on_phase)
-        return await live.sandbox.info()
+        await self._lifeline.open(on_phase)
+
+    async def info(self) -> SandboxInfo:
+        """What the sandbox is; asking its tools for their versions may take a moment."""
+        return await self._lifeline.use(lambda live: live.sandbox.info())
 
     async def write(self, path: WorkspacePath, content: bytes, *, made_by: str) -> Written:
         return await self._writer.write(path, content, made_by=made_by)

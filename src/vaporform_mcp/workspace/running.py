@@ -39,20 +39,21 @@ class Runner:
     def __init__(self, lifeline: Lifeline) -> None:
         self._lifeline = lifeline
         self._ports: frozenset[int] = frozenset()
+        self._ports_of: Live | None = None
 
     async def execute(
         self, command: Command, *, wait_s: float, background: bool, on_output: Callable[[bytes], None] | None
     ) -> tuple[CommandResult, Sequence[Preview]]:
-        async def run(live: Live) -> CommandResult:
-            return await live.sandbox.exec(
+        async def run(live: Live) -> tuple[Live, CommandResult]:
+            return live, await live.sandbox.exec(
                 command,
                 wait_s=min(wait_s, BACKGROUND_WAIT_S) if background else wait_s,
                 until_port=background,
                 on_output=on_output,
             )
 
-        result = await self._lifeline.use(run)
-        previews = await self._opened(result.ports)
+        live, result = await self._lifeline.use(run)
+        previews = await self._opened(live, result.ports)
         if result.state is RunState.RUNNING:
             self._lifeline.running[result.process_id] = command.text
         await self._remember(command, result, serves=bool(previews))
@@ -70,7 +71,8 @@ class Runner:
             status = await sandbox.wait(process_id, wait_s=wait_s, offset=offset)
             start = offset if offset is not None else max(0, status.output_bytes - limit)
             chunk = await sandbox.output(process_id, offset=start, limit=limit)
-            return Checked(status=status, output=chunk, previews=await self._opened(await sandbox.listening_ports()))
+            previews = await self._opened(live, await sandbox.listening_ports())
+            return Checked(status=status, output=chunk, previews=previews)
 
         checked = await self._lifeline.use(look)
         if checked.status.state is not RunState.RUNNING:
@@ -94,8 +96,9 @@ class Runner:
             await self._lifeline.remember(lambda record: _with_preview(record, port, host_port))
         return preview
 
-    async def _opened(self, ports: frozenset[int]) -> list[Preview]:
-        new, self._ports = ports - self._ports, ports
+    async def _opened(self, live: Live, ports: frozenset[int]) -> list[Preview]:
+        known = self._ports if self._ports_of is live else frozenset[int]()
+        new, self._ports, self._ports_of = ports - known, ports, live
         previews: list[Preview] = []
         for port in sorted(new)[:MAX_PREVIEWS]:
             try:

@@ -18,20 +18,21 @@ __all__ = ["behind"]
 _SHORT = 65_536  # bytes of a manager's own settings
 
 
-def behind(folder: Path, home: Path, environment: Mapping[str, str]) -> Iterator[tuple[str, Path]]:
-    """Of a folder on the PATH that holds shims: each manager's name with the root of a version, best first.
+def behind(folder: Path, home: Path, environment: Mapping[str, str]) -> tuple[str, list[Path]] | None:
+    """Of a folder on the PATH that holds shims: the manager's name and the roots of the versions meant, best first.
 
-    Nothing where it holds none. The roots need not exist.
+    None where the folder holds none.
     """
     if folder.name == "shims" and (folder.parent / "versions").is_dir():
-        yield from (("pyenv", root) for root in _pyenv(folder.parent, environment))
-    elif folder.name == "shims" and (folder.parent / "installs").is_dir():
+        return "pyenv", list(_pyenv(folder.parent, environment))
+    if folder.name == "shims" and (folder.parent / "installs").is_dir():
         name = "asdf" if "asdf" in folder.parent.name else "mise"
-        yield from ((name, root) for root in _installs(folder.parent / "installs", home, environment))
-    elif folder.name == "bin" and (folder.parent / "tools" / "image").is_dir():
-        yield from (("volta", root) for root in _volta(folder.parent / "tools"))
-    elif (folder / "rustup").exists():
-        yield from (("rustup", root) for root in _rustup(home, environment))
+        return name, list(_installs(folder.parent / "installs", home, environment))
+    if folder.name == "bin" and (folder.parent / "tools" / "image").is_dir():
+        return "volta", list(_volta(folder.parent / "tools"))
+    if (folder / "rustup").exists():
+        return "rustup", list(_rustup(home, environment))
+    return None
 
 
 def _pyenv(root: Path, environment: Mapping[str, str]) -> Iterator[Path]:

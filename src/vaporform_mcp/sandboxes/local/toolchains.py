@@ -133,12 +133,14 @@ def _unseen(path: str) -> Iterator[Path]:
 
 
 def _in_folder(folder: Path, home: Path, environment: Mapping[str, str]) -> Iterator[_Found]:
-    managed = [_Found(name, Path(os.path.realpath(root))) for name, root in behind(folder, home, environment)]
-    yield from managed
+    managed = behind(folder, home, environment)
+    if managed is not None:
+        name, roots = managed
+        yield from (_Found(name, Path(os.path.realpath(root))) for root in roots)
     for program in _SINGLE:
         if _is_program(folder / program):
             yield _Found(program, Path(os.path.realpath(folder / program)))
-    if managed or folder.name == "shims":
+    if managed is not None or folder.name == "shims":
         return
     for program in _PROGRAMS:
         if _is_program(folder / program):

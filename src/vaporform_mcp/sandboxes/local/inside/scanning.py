@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import re
-import stat
 import time
 
 from .faults import Refused, refusal, shown
@@ -27,9 +27,10 @@ REPLY = b"r"
 MAX_PATH_BYTES = 4096
 MAX_NAMED = 100
 MAX_UNREADABLE = 10_000
-ROWS_BYTES = 1024 * 1024
+ROWS_CHARACTERS = 1024 * 1024
 """Of paths in one frame, whatever their number."""
 
+_PATH = operator.itemgetter(0)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -55,13 +56,15 @@ def scan(root: Root, order: ScanOrder, send: Callable[[bytes, bytes], None]) -> 
 
 
 class _Walk:
+    """Paths are text here and begin with `under`: what could not be text is named and left out."""
+
     def __init__(self, root: Root, order: ScanOrder, send: Callable[[bytes, bytes], None]) -> None:
         self._root = root
         self._order = order
         self._send = send
-        self._prefix = checked(order.under)
+        self._prefix = order.under.rstrip("/") + "/" if order.under else ""
         self._rows: list[list[object]] = []
-        self._rows_bytes = 0
+        self._rows_size = 0
         self._invalid: list[str] = []
         self._invalid_count = 0
         self._unreadable: list[str] = []
@@ -71,12 +74,12 @@ class _Walk:
         self._enter()
         clock_ns = time.time_ns()
         left = self._order.limit
-        for path, result in self._entries():
+        for row in self._entries():
             if left <= 0:
                 self._truncated = True
                 break
             left -= 1
-            self._add(path, result)
+            self._add(row)
         self._flush()
         if self._invalid_count > len(self._invalid):
             self._invalid.append(f"… and {self._invalid_count - len(self._invalid)} more")
@@ -91,7 +94,7 @@ class _Walk:
         """Work in the folder itself: paths below it may be as long as the kernel allows."""
         under = self._order.under
         try:
-            folder = self._root.open_folder(self._prefix or b".", under)
+            folder = self._root.open_folder(checked(under) or b".", under)
             os.fchdir(folder)
             os.close(folder)
         except NotADirectoryError:
@@ -99,77 +102,83 @@ class _Walk:
         except OSError as error:
             raise refusal(error, under) from None
 
-    def _entries(self) -> Iterator[tuple[bytes, os.stat_result]]:
-        """Everything, sorted by whole path. A folder's content comes where `folder/` sorts, which is not always
-        right behind the folder: `a-b` lies between `a` and `a/b`.
+    def _entries(self) -> Iterator[list[object]]:
+        """Every row, sorted by whole path.
+
+        A folder's content comes where `folder/` sorts, which is not always right behind the folder: `a-b` lies
+        between `a` and `a/b`.
         """
-        waiting = [iter(self._list(b"", 1))]
+        waiting = [iter(self._list("", 1))]
         while waiting:
-            for key, result in waiting[-1]:
-                if result is None:
+            for key, row in waiting[-1]:
+                if row is None:
                     waiting.append(iter(self._list(key, len(waiting) + 1)))
                     break
-                yield key, result
+                yield row
             else:
                 waiting.pop()
 
-    def _list(self, folder: bytes, level: int) -> list[tuple[bytes, os.stat_result | None]]:
-        """The entries of a folder (relative path, ending in / unless it is the first) and where to descend."""
+    def _list(self, folder: str, level: int) -> list[tuple[str, list[object] | None]]:
+        """What is in `folder` (relative, ending in / unless it is the first): rows, and None where to descend."""
         depth = self._order.depth
         if depth is not None and level > depth:
             return []
-        found: list[tuple[bytes, os.stat_result | None]] = []
+        found: list[tuple[str, list[object] | None]] = []
         try:
-            with os.scandir(folder or b".") as entries:
+            with os.scandir(folder.encode() or b".") as entries:
                 for entry in entries:
-                    name = entry.name
-                    if name.startswith(TEMPORARY_PREFIX) and name.endswith(TEMPORARY_SUFFIX):
-                        continue
-                    path = folder + name
-                    if not self._is_valid(path, name):
-                        continue
-                    try:
-                        result = entry.stat(follow_symlinks=False)
-                    except FileNotFoundError:
-                        continue
-                    found.append((path, result))
-                    if stat.S_ISDIR(result.st_mode) and name not in self._order.prune:
-                        found.append((path + b"/", None))
+                    self._look(folder, entry, found)
         except (FileNotFoundError, NotADirectoryError):
             return []
         except OSError:
             self._note_unreadable(folder)
             return []
-        found.sort(key=_path_of)
+        found.sort(key=_PATH)
         return found
 
-    def _is_valid(self, path: bytes, name: bytes) -> bool:
-        if len(self._prefix) + 1 + len(path) <= MAX_PATH_BYTES:
-            try:
-                text = name.decode()
-            except UnicodeDecodeError:
-                text = None
-            if text is not None and (text.isprintable() or not _CONTROL.search(text)):
-                return True
+    def _look(self, folder: str, entry: os.DirEntry[bytes], found: list[tuple[str, list[object] | None]]) -> None:
+        name = entry.name
+        if name.startswith(TEMPORARY_PREFIX) and name.endswith(TEMPORARY_SUFFIX):
+            return
+        path = self._valid(folder, name)
+        if path is None:
+            return
+        try:
+            result = entry.stat(follow_symlinks=False)
+        except FileNotFoundError:
+            return  # gone since it was listed
+        row = describe(result)
+        row.insert(0, self._prefix + path)
+        found.append((path, row))
+        if row[1] == "d" and name not in self._order.prune:
+            found.append((path + "/", None))
+
+    def _valid(self, folder: str, name: bytes) -> str | None:
+        """The path, if a workspace can have it; otherwise it is noted."""
+        try:
+            text = name.decode()
+        except UnicodeDecodeError:
+            text = None
+        if text is not None and (text.isprintable() or not _CONTROL.search(text)):
+            path = folder + text
+            # No character takes more than four bytes.
+            if len(path) < MAX_PATH_BYTES // 8 or len((self._prefix + path).encode()) <= MAX_PATH_BYTES:
+                return path
         self._invalid_count += 1
         if len(self._invalid) < MAX_NAMED:
-            self._invalid.append(_escaped(self._full(path)))
-        return False
+            self._invalid.append(_escaped((self._prefix + folder).encode() + name))
+        return None
 
-    def _note_unreadable(self, folder: bytes) -> None:
+    def _note_unreadable(self, folder: str) -> None:
         if len(self._unreadable) < MAX_UNREADABLE:
-            self._unreadable.append(self._full(folder.rstrip(b"/")).decode())
+            self._unreadable.append((self._prefix + folder).rstrip("/"))
         else:
             self._truncated = True
 
-    def _full(self, path: bytes) -> bytes:
-        return self._prefix + b"/" + path if self._prefix and path else self._prefix or path
-
-    def _add(self, path: bytes, result: os.stat_result) -> None:
-        full = self._full(path)
-        self._rows.append([full.decode(), *describe(result)])
-        self._rows_bytes += len(full)
-        if len(self._rows) >= SCAN_ROWS or self._rows_bytes > ROWS_BYTES:
+    def _add(self, row: list[object]) -> None:
+        self._rows.append(row)
+        self._rows_size += len(str(row[0]))
+        if len(self._rows) >= SCAN_ROWS or self._rows_size > ROWS_CHARACTERS:
             self._flush()
 
     def _flush(self) -> None:
@@ -177,11 +186,7 @@ class _Walk:
             event = {"id": self._order.request_id, "event": "entries", "rows": self._rows}
             self._send(ENTRIES, encode_frame(event))
             self._rows = []
-            self._rows_bytes = 0
-
-
-def _path_of(item: tuple[bytes, os.stat_result | None]) -> bytes:
-    return item[0]
+            self._rows_size = 0
 
 
 def _escaped(name: bytes) -> str:

@@ -101,6 +101,10 @@ async def attempt(sandbox: Sandbox, *words: str) -> str:
     return result.head.decode().strip()
 
 
+NO_PRIVILEGES = " ".join(
+    [*(f"Cap{name}=0000000000000000" for name in ("Inh", "Prm", "Eff", "Amb")), "NoNewPrivs=1", "Seccomp=2"]
+)
+
 # What is tried, with what must come of it: any of these.
 TABLE: dict[str, tuple[str, ...]] = {
     # Files of the host
@@ -181,12 +185,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     "typed_into_terminal": ("EPERM", "EIO"),
     "read /dev/tty": ("ENXIO",),
     # Users and privileges
-    "privileges": (
-        "CapInh=0000000000000000 CapPrm=0000000000000000 CapEff=0000000000000000 CapAmb=0000000000000000 "
-        "NoNewPrivs=1 Seccomp=2 Groups=",
-        "CapInh=0000000000000000 CapPrm=0000000000000000 CapEff=0000000000000000 CapAmb=0000000000000000 "
-        "NoNewPrivs=1 Seccomp=2 Groups=1000",
-    ),
+    "privileges": (f"{NO_PRIVILEGES} Groups=", f"{NO_PRIVILEGES} Groups=1000"),
     "suid_of_own_making": ("1000",),
     "suid_of_the_system": ("refused",),
     "became 0": ("EPERM", "EINVAL"),
@@ -254,9 +253,7 @@ async def test_no_process_of_a_sandbox_is_the_hosts_root(sandbox: Sandbox, data_
     assert known.pid is not None
     found = descendants(known.pid)
     assert len(found) > 1
-    for pid in found:
-        rows = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
-        status = dict(row.split(":", 1) for row in rows)
+    for status in (status_of(pid) for pid in found):
         for name in ("Uid", "Gid"):
             numbers = {int(number) for number in status[name].split()}
             assert 0 not in numbers
@@ -266,7 +263,7 @@ async def test_no_process_of_a_sandbox_is_the_hosts_root(sandbox: Sandbox, data_
 
 async def test_what_commands_write_does_not_belong_to_the_hosts_root(sandbox: Sandbox, data_dir: Path) -> None:
     await sandbox.exec(Command(text="touch /workspace/mine /home/user/mine"))
-    owners = {path.stat().st_uid for path in data_dir.glob("sandboxes/ws-1/*/mine")}
+    owners = owners_of(data_dir, "sandboxes/ws-1/*/mine")
     assert len(owners) == 1
     assert 0 not in owners
 
@@ -291,6 +288,15 @@ async def test_a_sandbox_that_is_lost_answers_nothing_more(data_dir: Path) -> No
         await provider.destroy("gone", 1)
         with pytest.raises(SandboxLost):
             await opened.exec(Command(text="true"))
+
+
+def status_of(pid: int) -> dict[str, str]:
+    rows = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
+    return {name: value for name, _, value in (row.partition(":") for row in rows)}
+
+
+def owners_of(folder: Path, pattern: str) -> set[int]:
+    return {path.stat().st_uid for path in folder.glob(pattern)}
 
 
 def descendants(pid: int) -> list[int]:

@@ -1,0 +1,133 @@
+"""A machine to break: one data folder, the servers that run over it, and what can happen to them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import anyio
+
+from tests.e2e.stdio_client import Result, StdioServer, environment_in, stop_sandboxes
+from vaporform_mcp import app
+from vaporform_mcp.app import SandboxStatus
+from vaporform_mcp.settings import Settings
+from vaporform_mcp.types import WorkspaceName
+
+__all__ = ["WORKSPACE", "Machine", "a_machine", "digests_inside", "in_time", "run"]
+
+WORKSPACE = WorkspaceName("default")
+LIMIT_S = 60.0
+POLL_S = 0.05
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """Made by `a_machine`. Its servers use the workspace `default` where a call names none."""
+
+    environment: Mapping[str, str]
+
+    @property
+    def data_dir(self) -> Path:
+        return Path(self.environment["VAPORFORM_DATA_DIR"])
+
+    @property
+    def settings(self) -> Settings:
+        return Settings(data_dir=self.data_dir)
+
+    @property
+    def store_file(self) -> Path:
+        return app.store_file(self.settings)
+
+    def server(self, **settings: str) -> StdioServer:
+        return StdioServer({**self.environment, **settings})
+
+    def sandboxes(self) -> list[SandboxStatus]:
+        return list(anyio.run(app.sandboxes, self.settings))
+
+    def sandbox(self, name: str = WORKSPACE) -> SandboxStatus:
+        """The workspace's sandbox that is in use now."""
+        return next(each for each in self.sandboxes() if each.workspace == name)
+
+    def folder(self, name: str = WORKSPACE) -> Path:
+        return app.sandbox_folder(self.settings, self.sandbox(name))
+
+    def kill_sandbox(self, name: str = WORKSPACE) -> None:
+        """SIGKILL to its first process, and with it to all: what the kernel does where memory runs out."""
+        pid = self.sandbox(name).pid
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        in_time(lambda: self.sandbox(name).state == "stopped")
+
+    def destroy_sandbox(self, name: str = WORKSPACE) -> None:
+        """Its processes and its files, behind the servers' back."""
+        anyio.run(app.destroy_sandbox, self.settings, WorkspaceName(name))
+
+    def stored(self, name: str = WORKSPACE) -> dict[str, bytes]:
+        """Every file of the mirror's newest tree, after all that the store keeps was found to be whole."""
+        return anyio.run(partial(_stored, self.settings, name))
+
+
+@contextmanager
+def a_machine(folder: Path, **settings: str) -> Iterator[Machine]:
+    """Ends the sandboxes that are left in the end."""
+    environment = environment_in(folder, **settings)
+    try:
+        yield Machine(environment=environment)
+    finally:
+        stop_sandboxes(environment)
+
+
+def run(server: StdioServer, command: str, **arguments: object) -> Result:
+    """Run a command that must succeed."""
+    result = server.call("execute_command", command=command, **arguments)
+    assert result.facts.get("exit_code") == 0, result.text
+    return result
+
+
+def digests_inside(server: StdioServer) -> dict[str, str]:
+    """SHA-256 of every file in the sandbox, whatever its name and place, by path."""
+    script = "find . -type f -print0 | sort -z | xargs -0r sha256sum > /tmp/sums && wc -c < /tmp/sums && cat /tmp/sums"
+    result = run(server, script)
+    lines = result.text.splitlines()
+    start = next(index for index, line in enumerate(lines) if line.isdecimal())
+    found = dict(reversed(line.split("  ", 1)) for line in lines[start + 1 :] if line)
+    return {path.removeprefix("./"): digest for path, digest in found.items()}
+
+
+def digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def in_time(check: Callable[[], T], *, limit_s: float = LIMIT_S) -> T:
+    """What `check` answers once that is true; it is asked again and again."""
+    deadline = time.monotonic() + limit_s
+    while not (found := check()):
+        assert time.monotonic() < deadline, "it did not come true in time"
+        time.sleep(POLL_S)
+    return found
+
+
+async def _stored(settings: Settings, name: str) -> dict[str, bytes]:
+    async with app.open_store(settings) as store:
+        report = await store.verify()
+        assert not report.missing
+        assert not report.corrupt
+        record = await store.get_workspace(app.OWNER, name)
+        assert record is not None
+        tree = await store.tree(record.id)
+        found: dict[str, bytes] = {}
+        for path, entry in tree.items():
+            content = (await store.get_blobs([entry.digest]))[entry.digest]
+            assert len(content) == entry.size
+            found[path] = content
+        return found

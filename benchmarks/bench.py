@@ -11,6 +11,9 @@ from benchmarks.subjects import Subject
 
 __all__ = ["Bench", "Effort"]
 
+NOTE_CHARS = 300
+MAX_FAILURES = 5
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effort:
@@ -26,16 +29,28 @@ class Effort:
 
 @dataclass(slots=True, kw_only=True)
 class Bench:
-    """One run: who takes part, how much is done, and why something was left out."""
+    """One run: who takes part, how much is done, and what failed in it."""
 
     subjects: Sequence[Subject]
     effort: Effort
-    notes: list[str] = field(default_factory=list[str])
+    _failures: dict[tuple[str, str], list[str]] = field(default_factory=dict[tuple[str, str], list[str]])
 
     @contextmanager
     def leaving_out(self, subject: Subject, what: str) -> Generator[None]:
-        """A subject that fails is missing from that measurement, and the run goes on."""
+        """A subject that fails is missing from that measurement or sample, and the run goes on."""
         try:
             yield
         except ServerFailed as error:
-            self.notes.append(f"{subject.name} is missing from “{what}”: {error}")
+            self._failures.setdefault((subject.name, what), []).append(" ".join(str(error).split()))
+
+    def gave_up(self, subject: Subject, what: str) -> bool:
+        """Whether it has failed too often there to be waited for again."""
+        return len(self._failures.get((subject.name, what), ())) >= MAX_FAILURES
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What failed, a sentence for each measurement of a subject."""
+        return [
+            f"{name}, {what}: {len(said)} failed, the first so: {said[0][:NOTE_CHARS]}"
+            for (name, what), said in self._failures.items()
+        ]

@@ -48,6 +48,8 @@ def start(bench: Bench) -> Sequence[Row]:
             continue
         able.remove(subject)
     for subject in turns(able, bench.effort.starts):
+        if bench.gave_up(subject, listed.title):
+            continue
         with bench.leaving_out(subject, listed.title):
             first, second = _start_once(subject)
             greeted.add(subject.name, first * 1000)
@@ -72,6 +74,8 @@ def memory(bench: Bench) -> Sequence[Row]:
     """Of one server at a time, warm, with its sandbox: what two servers share would count half for each."""
     row = Row(key="memory", title="Memory, warm, with the sandbox", unit="MB", target=Target(limit=1.5, relative=True))
     for subject in turns(bench.subjects, bench.effort.weighings):
+        if bench.gave_up(subject, row.title):
+            continue
         with bench.leaving_out(subject, row.title), subject.session() as client:
             _warm(subject, client)
             time.sleep(REST_S)
@@ -111,6 +115,8 @@ def _take_turns(bench: Bench, act: _Act, running: Sequence[tuple[Subject, Client
                 able.append((subject, client))
     counts = dict.fromkeys((subject.name for subject, _ in able), WARM_UP)
     for subject, client in turns(able, act.rounds):
+        if bench.gave_up(subject, act.row.title):
+            continue
         with bench.leaving_out(subject, act.row.title):
             time.sleep(PAUSE_S)
             reply = _perform(act, subject, client, counts[subject.name])

@@ -28,18 +28,21 @@ NAMES = ("start", *ACTS, "first-command", "memory", "tools-list", "project")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Answers with the exit status: 0 also where a target is missed, since it is a report and no test."""
-    asked = _parser().parse_args(arguments)
+    parser = _parser()
+    asked = parser.parse_args(arguments)
+    if asked.write_docs and (asked.quick or asked.only):
+        parser.error("the page shows whole runs: --write-docs goes with neither --quick nor --only")
     names: Sequence[str] = asked.only or NAMES
     _compile()
     with temporary_folder() as folder:
         notes: list[str] = []
         subjects = [*_own(folder), *(() if asked.no_peers else _others(folder, notes))]
-        bench = Bench(subjects=subjects, effort=QUICK if asked.quick else Effort(), notes=notes)
+        bench = Bench(subjects=subjects, effort=QUICK if asked.quick else Effort())
         rows: list[Row] = []
         for name, measure in _measures(bench, names).items():
             print(f"measuring {name}", file=sys.stderr)
             rows += measure()
-        report = Report(circumstances=circumstances(subjects, folder), rows=rows, notes=notes)
+        report = Report(circumstances=circumstances(subjects, folder), rows=rows, notes=[*notes, *bench.notes])
     print(report.markdown())
     if asked.json:
         asked.json.write_text(report.json(), encoding="utf-8")

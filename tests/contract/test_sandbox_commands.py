@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from tests.contract.sandboxes import PROVIDERS, WAIT_S, open_sandbox, until
-from vaporform_mcp.errors import NotADirectory, NotFound, NotSupported
+from vaporform_mcp.errors import InvalidArgument, NotADirectory, NotFound, NotSupported
 from vaporform_mcp.sandboxes.base import Command, FileWrite, RunState, Sandbox
 from vaporform_mcp.types import parse_path
 
@@ -238,3 +238,22 @@ async def test_a_port_that_is_closed_no_longer_listens(sandbox: Sandbox) -> None
         return not await sandbox.listening_ports()
 
     await until(nothing_listens)
+
+
+async def test_a_preview_leads_to_the_port_and_stays_the_same(sandbox: Sandbox) -> None:
+    preview = await sandbox.preview(8127)
+    await sandbox.exec(Command(text=SERVER.format(port=8127)), wait_s=WAIT_S, until_port=True)
+    assert await sandbox.preview(8127) == preview
+    assert preview.port == 8127
+    host, _, port = preview.url.removeprefix("http://").partition(":")
+    async with await anyio.connect_tcp(host, int(port)) as stream:
+        await stream.send(b"GET / HTTP/1.0\r\n\r\n")
+        assert (await stream.receive()).startswith(b"HTTP/1.0 200")
+
+
+async def test_what_is_no_port_is_refused(sandbox: Sandbox) -> None:
+    for port in (0, -1, 65536):
+        with pytest.raises(InvalidArgument):
+            await sandbox.preview(port)
+        with pytest.raises(InvalidArgument):
+            await sandbox.connect(port)

@@ -24,7 +24,7 @@ from vaporform_mcp.types import WorkspaceName
 __all__ = ["WORKSPACE", "Machine", "a_machine", "digests_inside", "in_time", "run"]
 
 WORKSPACE = WorkspaceName("default")
-LIMIT_S = 60.0
+LIMIT_S = 20.0
 POLL_S = 0.05
 
 T = TypeVar("T")
@@ -61,12 +61,17 @@ class Machine:
     def folder(self, name: str = WORKSPACE) -> Path:
         return app.sandbox_folder(self.settings, self.sandbox(name))
 
+    def await_end_of_sandbox(self, name: str = WORKSPACE) -> None:
+        """Until its first process has ended by itself. Not asked of the sandbox, which that might keep from ending."""
+        pid = self.sandbox(name).pid
+        in_time(lambda: pid is None or not _runs(pid))
+
     def kill_sandbox(self, name: str = WORKSPACE) -> None:
         """SIGKILL to its first process, and with it to all: what the kernel does where memory runs out."""
         pid = self.sandbox(name).pid
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
-        in_time(lambda: self.sandbox(name).state == "stopped")
+        in_time(lambda: not _runs(pid))
 
     def destroy_sandbox(self, name: str = WORKSPACE) -> None:
         """Its processes and its files, behind the servers' back."""
@@ -94,14 +99,10 @@ def run(server: StdioServer, command: str, **arguments: object) -> Result:
     return result
 
 
-def digests_inside(server: StdioServer) -> dict[str, str]:
+def digests_inside(machine: Machine, name: str = WORKSPACE) -> dict[str, str]:
     """SHA-256 of every file in the sandbox, whatever its name and place, by path."""
-    script = "find . -type f -print0 | sort -z | xargs -0r sha256sum > /tmp/sums && wc -c < /tmp/sums && cat /tmp/sums"
-    result = run(server, script)
-    lines = result.text.splitlines()
-    start = next(index for index, line in enumerate(lines) if line.isdecimal())
-    found = dict(reversed(line.split("  ", 1)) for line in lines[start + 1 :] if line)
-    return {path.removeprefix("./"): digest for path, digest in found.items()}
+    files = machine.folder(name) / "files"
+    return {str(path.relative_to(files)): digest(path.read_bytes()) for path in files.rglob("*") if path.is_file()}
 
 
 def digest(content: bytes) -> str:
@@ -115,6 +116,13 @@ def in_time(check: Callable[[], T], *, limit_s: float = LIMIT_S) -> T:
         assert time.monotonic() < deadline, "it did not come true in time"
         time.sleep(POLL_S)
     return found
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 async def _stored(settings: Settings, name: str) -> dict[str, bytes]:

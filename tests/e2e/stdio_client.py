@@ -133,9 +133,9 @@ class StdioServer:
     def request(self, method: str, params: Mapping[str, Any] | None = None) -> dict[str, Any]:
         return self.answer(self.begin(method, params))
 
-    def begin_call(self, tool: str, arguments: Mapping[str, Any], *, progress: bool = False, **more: object) -> int:
-        meta = {"_meta": {"progressToken": "token"}} if progress else {}
-        return self.begin("tools/call", {"name": tool, "arguments": arguments, **meta, **more})
+    def begin_call(self, tool: str, arguments: Mapping[str, Any], more: Mapping[str, Any] | None = None) -> int:
+        """`more` goes beside the arguments."""
+        return self.begin("tools/call", {"name": tool, "arguments": arguments, **(more or {})})
 
     def call(self, tool: str, /, **arguments: object) -> Result:
         return result_of(self.answer(self.begin_call(tool, arguments)))

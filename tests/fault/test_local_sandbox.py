@@ -365,3 +365,54 @@ async def test_a_supervisor_that_hangs_is_destroyed(tmp_path: Path) -> None:
     assert pid is not None
     assert not is_alive(pid)
     assert list((tmp_path / "sandboxes").iterdir()) == []
+
+
+async def test_attaching_while_the_sandbox_is_about_to_end_never_fails(tmp_path: Path) -> None:
+    for number in range(15):
+        async with server(tmp_path, linger_s=0.01) as provider:
+            assert await say(await acquire(provider), f"echo {number} >> log; wc -l < log") == str(number + 1)
+    await end_sandbox(tmp_path, "ws", 1)
+
+
+async def test_a_command_whose_listener_fails_does_not_go_on(tmp_path: Path) -> None:
+    def fail(_: bytes) -> None:
+        raise ZeroDivisionError
+
+    async with sandbox_of(tmp_path) as sandbox:
+        with pytest.raises(ZeroDivisionError):
+            await sandbox.exec(Command(text="echo now; sleep 528"), on_output=fail)
+        assert await say(sandbox, "pgrep -fc '[s]leep 528'") == "0"
+
+
+async def test_a_spec_that_changes_its_network_gets_a_sandbox_with_that(tmp_path: Path) -> None:
+    async with server(tmp_path) as provider:
+        assert await say(await acquire(provider), "env | grep -ci proxy") != "0"
+        closed = await provider.acquire(Spec(provider="local", network="none"), "ws", 1, no_phase)
+        assert await say(closed, "env | grep -ci proxy") == "0"
+        assert (await closed.info()).network == "none"
+        await provider.destroy("ws", 1)
+
+
+async def test_a_link_in_the_place_of_the_files_is_refused(tmp_path: Path) -> None:
+    folder = layout.folder_of(tmp_path, "ws", 1)
+    folder.root.mkdir(parents=True)
+    folder.files.symlink_to(tmp_path)
+    async with server(tmp_path) as provider:
+        with pytest.raises(SandboxUnavailable, match="link"):
+            await acquire(provider)
+
+
+async def test_sandboxes_are_known_with_their_state(tmp_path: Path) -> None:
+    assert await known_sandboxes(tmp_path / "nothing") == []
+    async with server(tmp_path) as provider:
+        await (await acquire(provider)).exec(Command(text="sleep 529"), wait_s=0)
+        running = await known(tmp_path)
+        assert (running.workspace_id, running.epoch, running.state) == ("ws", 1, "running")
+        assert (running.servers, running.processes) == (1, 1)
+        await end_sandbox(tmp_path, "ws", 1)
+        stopped = await known(tmp_path)
+        assert (stopped.state, stopped.pid, stopped.servers) == ("stopped", None, 0)
+        await end_sandbox(tmp_path, "ws", 1)
+        await end_sandbox(tmp_path, "never-was", 1)
+        await provider.destroy("ws", 1)
+    assert await known_sandboxes(tmp_path) == []

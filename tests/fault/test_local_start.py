@@ -19,7 +19,7 @@ from vaporform_mcp.types import Spec
 SAID = {
     "bwrap: setting up uid map: Permission denied": "AppArmor",
     "bwrap: loopback: Failed RTM_NEWADDR: Operation not permitted": "AppArmor",
-    "bwrap: Creating new namespace failed: nesting depth or /proc/sys/user/max_*_namespaces exceeded (ENOSPC)": "max_user",
+    "bwrap: Creating new namespace failed: nesting depth or /proc/sys/user/max_*_namespaces exceeded": "max_user",
     "bwrap: No permissions to create new namespace, likely because the kernel does not allow it": "userns_clone",
     "bwrap: Creating new namespace failed: Operation not permitted": "seccomp=unconfined",
     "unprivileged: unshare: Operation not permitted": "seccomp=unconfined",

@@ -339,3 +339,14 @@ async def test_a_flood_does_not_keep_others_from_their_turn(connection: Connecti
 
         await anyio.to_thread.run_sync(send)
     assert seen == [60_000] * 200
+
+
+@pytest.mark.parametrize("rest", [{"error": {"code": "not_found", "message": "m"}}, {"ok": []}, {"event": "output"}])
+async def test_a_socket_beside_anything_but_an_answer_is_closed(
+    connection: Connection, impostor: Impostor, rest: Mapping[str, object]
+) -> None:
+    with socket.socket() as sock:
+        before = open_descriptors()
+        with pytest.raises(VaporformError):
+            await ask(connection, frame({"id": "ID", "fds": 1, **rest}), sock.fileno(), impostor=impostor)
+        assert open_descriptors() == before

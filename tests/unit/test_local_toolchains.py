@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from vaporform_mcp.errors import InvalidArgument
-from vaporform_mcp.sandboxes.local.toolchains import Toolchain, discover
+from vaporform_mcp.sandboxes.local.toolchains import Toolchain, discover, shown_anyway
 
 MakeProgram = Callable[..., Path]
 
@@ -206,3 +206,11 @@ def test_settings_of_managers_that_make_no_sense_are_passed_over(home: Path) -> 
     (home / ".pyenv/shims").mkdir()
     (home / ".pyenv/version").write_text("../../..\n")
     assert seen(home, home / ".volta/bin", home / ".cargo/bin", home / ".pyenv/shims") == []
+
+
+def test_folders_of_the_path_that_every_sandbox_sees_stay_on_it(tmp_path: Path) -> None:
+    link(tmp_path / "to-usr", "/usr/bin")
+    assert shown_anyway(f"/usr/local/go/bin:{tmp_path}:{tmp_path}/to-usr:relative::/usr/local/go/bin") == [
+        "/usr/local/go/bin",
+        "/usr/bin",
+    ]

@@ -38,11 +38,17 @@ class Calls:
     """Calls of the tools in `specs`, any number at once."""
 
     def __init__(
-        self, serving: Serving, specs: Mapping[str, ToolSpec], manager: Callable[[], Awaitable[Manager]]
+        self,
+        serving: Serving,
+        specs: Mapping[str, ToolSpec],
+        manager: Callable[[], Awaitable[Manager]],
+        *,
+        grace_s: float = GRACE_S,
     ) -> None:
         self._serving = serving
         self._specs = specs
         self._manager = manager
+        self._limit_s = serving.wait_limit_s + grace_s
 
     async def call(self, request: ServerRequestContext[object], params: CallToolRequestParams) -> Result:
         context = Context(
@@ -80,11 +86,10 @@ class Calls:
         return results.success(result, workspace=context.name, notices=notices)
 
     async def _run(self, spec: ToolSpec, arguments: Arguments, context: Context) -> ToolResult:
-        limit_s = context.wait_limit_s + GRACE_S
-        with anyio.move_on_after(limit_s):
+        with anyio.move_on_after(self._limit_s):
             return await spec.run(context, arguments)
         raise Unavailable(
-            f"{spec.name} was given up after {limit_s:g} s, and whether it did its work is not known",
+            f"{spec.name} was given up after {self._limit_s:g} s, and whether it did its work is not known",
             hint="Look at the state of things, then call it again.",
         )
 

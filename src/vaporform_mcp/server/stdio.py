@@ -85,11 +85,7 @@ async def serve_stdio(serving: Serving) -> int:
     Then running calls are cancelled and the server's state is closed. A second signal ends the process at once, and
     so does `END_LIMIT_S`.
     """
-    try:
-        wire_in, wire_out = claim_standard_streams()
-    except OSError:
-        log.error("standard input or output is closed: the client has to start the server with both")  # noqa: TRY400
-        return 1
+    wire_in, wire_out = claim_standard_streams()
     manager = Lazy(serving.open_manager)
     specs = offered(serving.tools)
     server = make_server(serving, specs, Calls(serving, specs, manager.get))

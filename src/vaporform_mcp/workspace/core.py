@@ -68,7 +68,10 @@ class Workspace:
 
     async def open(self, on_phase: OnPhase) -> None:
         """Bring the sandbox to life. Raises `SandboxUnavailable`, `StoreUnavailable`, `NotSupported`."""
-        await self._lifeline.open(on_phase)
+        live = await self._lifeline.open(on_phase)
+        if not live.restored:
+            # Whoever used this sandbox before may have been killed with a sync pending.
+            self._loop.request("open_workspace")
 
     async def info(self) -> SandboxInfo:
         """What the sandbox is; asking its tools for their versions may take a moment."""
@@ -109,7 +112,9 @@ class Workspace:
     async def check(
         self, process_id: str, *, wait_s: float, data: bytes | None, offset: int | None, limit: int
     ) -> Checked:
-        return await self._runner.check(process_id, wait_s=wait_s, data=data, offset=offset, limit=limit)
+        checked = await self._runner.check(process_id, wait_s=wait_s, data=data, offset=offset, limit=limit)
+        self._loop.request("check_process")
+        return checked
 
     async def processes(self) -> Sequence[ProcessStatus]:
         return await self._runner.processes()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from vaporform_mcp.errors import SandboxLost
+from vaporform_mcp.errors import SandboxLost, VaporformError
 from vaporform_mcp.sandboxes.local import layout
 from vaporform_mcp.sandboxes.local.attach import Attached
 from vaporform_mcp.sandboxes.local.client import OnEvent, Reply
@@ -61,12 +61,20 @@ class Asking:
         """As `Connection.request`, with `SandboxLost` also where the files vanished before or meanwhile."""
         self.check()
         try:
-            return await self._connection.request(
+            reply = await self._connection.request(
                 op, fields, data, within_s=within_s, on_event=on_event, wants_socket=wants_socket, cancels=cancels
             )
-        finally:
+        except VaporformError:
+            self.check()  # that explains the error better
+            raise
+        try:
             # An answer about files that are no longer the workspace's is worse than none.
             self.check()
+        except SandboxLost:
+            for one in reply.sockets:
+                one.close()
+            raise
+        return reply
 
     async def wait_closed(self) -> None:
         """Until the handle is let go of or the sandbox has ended."""

@@ -207,7 +207,8 @@ async def _launch(folder: Folder, recipe: Recipe, tasks: TaskGroup) -> Attached:
         raise probe.explain(_said(folder)) from None
     finally:
         if pid := started.supervisor_pid():
-            ending.note(folder, pid)
+            with suppress(OSError):  # only for when it hangs some day
+                ending.note(folder, pid)
         started.close()
 
 

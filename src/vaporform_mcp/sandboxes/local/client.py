@@ -162,25 +162,28 @@ class Connection:
             raise _lost()
         number = next(self._numbers)
         pending = self._pending[number] = _Pending(wants_socket)
+        gave_up = True
         try:
             await self._send({"id": number, "op": op, **(fields or {})}, data)
             with anyio.fail_after(within_s):
-                return await self._reply(pending, on_event, pings=within_s is None)
+                reply = await self._reply(pending, on_event, pings=within_s is None)
+        except VaporformError:
+            gave_up = False
+            raise
         except TimeoutError:
-            if cancels:
-                await self._cancel(number)
             raise SandboxUnavailable(
                 "the sandbox did not answer in time",
                 hint="Repeat the call. If it goes on, the machine is overloaded, or the sandbox hangs: end it with "
                 "`vaporform-mcp stop`; its files stay.",
             ) from None
-        except anyio.get_cancelled_exc_class():
-            if cancels:
-                await self._cancel(number)
-            raise
+        else:
+            gave_up = False
+            return reply
         finally:
             del self._pending[number]
             pending.close()
+            if cancels and gave_up:
+                await self._cancel(number)
 
     def close(self) -> None:
         """End the connection, and with it every request that waits. Safe to call twice."""
@@ -268,13 +271,13 @@ class Connection:
     def _dispatch(self, frame: Frame) -> None:
         sockets = self._claimed(frame.fields.number("fds") if "fds" in frame.fields else 0)
         pending = self._pending.get(frame.fields.number("id"))
-        if pending is None or (sockets and not (pending.wants_socket and len(sockets) == 1)):
-            # Late replies to a request that was given up are normal; sockets that nobody asked for are not.
+        wanted = pending is not None and pending.wants_socket and len(sockets) == 1 and frame.fields.is_object("ok")
+        if not wanted:
+            # A late reply to a request that was given up may have one; any other is an attempt at something.
             for one in sockets:
                 one.close()
-            sockets = []
         if pending is not None:
-            pending.put(frame, sockets)
+            pending.put(frame, sockets if wanted else [])
 
     def _claimed(self, count: int) -> list[socket.socket]:
         if not 0 <= count <= len(self._descriptors):

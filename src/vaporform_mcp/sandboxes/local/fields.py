@@ -69,6 +69,9 @@ class Fields:
             raise Malformed(name)
         return value
 
+    def is_object(self, name: str) -> bool:
+        return isinstance(self._values.get(name), dict)
+
     def is_null(self, name: str) -> bool:
         return self._values.get(name) is None
 

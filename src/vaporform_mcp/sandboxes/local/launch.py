@@ -109,14 +109,13 @@ def start(bubblewrap: Bubblewrap, words: Sequence[Word], *, uid: int | None, log
             descriptors.append(opened.enter_context(memory_file(content)))
             return descriptors[-1]
 
-        binds: dict[str, str] = {}
+        binds: list[str] = []
 
         def source(wanted: Source) -> str:
             if uid is None or not wanted.private:
                 return wanted.path
-            name = str(len(binds))
-            binds[name] = wanted.path
-            return f"/run/{name}"
+            binds.append(wanted.path)
+            return f"/run/{len(binds) - 1}"
 
         program = str(bubblewrap.path)
         if uid is not None and bubblewrap.folder is not None:
@@ -124,8 +123,8 @@ def start(bubblewrap: Bubblewrap, words: Sequence[Word], *, uid: int | None, log
             program = f"{shown}/{bubblewrap.path.relative_to(bubblewrap.folder)}"
         argv = [program, "--info-fd", str(info), *render(words, source, descriptor)]
         if uid is not None:
-            plan = json.dumps({"uid": uid, "binds": binds, "argv": argv}).encode()
-            argv = [sys.executable, "-I", "-S", "-B", str(unprivileged.__file__), str(descriptor(plan))]
+            plan = descriptor(unprivileged.plan(uid, binds, argv))
+            argv = [sys.executable, "-I", "-S", "-B", str(unprivileged.__file__), str(plan)]
         output = opened.enter_context(log.open("wb"))
         log.chmod(0o600)
         process = subprocess.Popen(  # noqa: S603  # our own arguments, no shell

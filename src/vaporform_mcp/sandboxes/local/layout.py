@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from vaporform_mcp.errors import InvalidArgument, SandboxUnavailable
+from vaporform_mcp.errors import InvalidArgument
+from vaporform_mcp.sandboxes.local.diskfaults import disk_faults
 
 __all__ = [
     "Folder",
@@ -90,7 +91,7 @@ def folders(data_dir: Path) -> list[Folder]:
     found: list[Folder] = []
     try:
         names = sorted(path.name for path in _sandboxes(data_dir).iterdir())
-    except FileNotFoundError:
+    except OSError:
         return found
     for name in names:
         if match := _NAME.fullmatch(name):
@@ -104,18 +105,16 @@ def create(folder: Folder) -> None:
 
     Raises:
         SandboxUnavailable: a folder of that name belongs to somebody else, or cannot be made.
+        LimitReached: the disk is full.
     """
-    try:
+    with disk_faults("the sandbox's folder cannot be made"):
         folder.root.parent.parent.mkdir(parents=True, exist_ok=True)
         for path in (folder.root.parent, folder.root, folder.run):
             _make_private(path)
         for path in (folder.files, folder.home):
             path.mkdir(mode=0o700, exist_ok=True)
-    except OSError as error:
-        raise SandboxUnavailable(
-            f"the sandbox's folder cannot be made ({error.strerror})",
-            hint="Check that VAPORFORM_DATA_DIR is a folder of yours, on a disk that is neither full nor read-only.",
-        ) from error
+            if path.is_symlink():
+                raise NotADirectoryError(0, "a link is in its place")
 
 
 def give(folder: Folder, uid: int) -> None:
@@ -193,8 +192,11 @@ def trash(folder: Folder) -> Path | None:
 def trashed(data_dir: Path) -> list[Path]:
     """What an interrupted removal left behind."""
     try:
+        seen = os.lstat(_sandboxes(data_dir))
+        if not stat.S_ISDIR(seen.st_mode) or seen.st_uid != os.geteuid():
+            return []  # whatever it is, it is not ours to remove
         return [path for path in _sandboxes(data_dir).iterdir() if path.name.startswith(_TRASH)]
-    except FileNotFoundError:
+    except OSError:
         return []
 
 

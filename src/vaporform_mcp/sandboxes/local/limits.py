@@ -40,7 +40,7 @@ def gaps_of(config: LocalConfig, network: Network, *, own_user: bool) -> list[st
     gaps = [
         f"memory is limited for each process ({config.memory_mb} MB), not for all of them together",
         "disk space is limited for each file, not for all of them together",
-        "the programs and libraries of this machine's system can be read",
+        "this machine's system can be read: /usr, /opt and a part of /etc",
     ]
     if network == "host":
         gaps.insert(0, "commands use this machine's network as it is, with everything that listens on its loopback")

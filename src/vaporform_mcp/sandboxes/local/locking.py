@@ -11,6 +11,7 @@ import anyio
 
 from vaporform_mcp.errors import SandboxUnavailable
 from vaporform_mcp.sandboxes.local import layout
+from vaporform_mcp.sandboxes.local.diskfaults import disk_faults
 from vaporform_mcp.sandboxes.local.layout import Folder
 
 __all__ = ["locked"]
@@ -36,7 +37,8 @@ async def locked(folder: Folder) -> AsyncGenerator[None]:
 async def _wait(folder: Folder) -> int:
     with anyio.move_on_after(LOCK_S):
         while True:
-            descriptor = _try(folder)
+            with disk_faults("the sandbox's folder cannot be locked"):
+                descriptor = _try(folder)
             if descriptor is not None:
                 return descriptor
             # Polled: waiting in the kernel would hold a thread for as long, and could not be given up.

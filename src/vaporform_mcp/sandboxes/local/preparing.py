@@ -35,7 +35,8 @@ class Prepared:
     @property
     def path(self) -> str:
         """The PATH of commands, but for the sandbox's own home."""
-        folders = [*(one.path for one in self.toolchains), *_SYSTEM_PATH]
+        system = toolchains.shown_anyway(self.config.host_environment.get("PATH", ""))
+        folders = [*(one.path for one in self.toolchains), *system, *_SYSTEM_PATH]
         return ":".join(dict.fromkeys(folders))
 
     def recipe(self, network: Network, environment: Mapping[str, str]) -> Recipe:

@@ -48,9 +48,7 @@ _CAUSES = (
         "Raise it: sudo sysctl -w user.max_user_namespaces=28633.",
     ),
     _Cause(
-        re.compile(
-            r"No permissions to creat\w+ new namespace|creating new namespace failed|unshare: Operation not perm"
-        ),
+        re.compile(r"No permissions to create|[Cc]reating new namespace failed|unshare: Operation not permitted"),
         "this system does not let ordinary programs make namespaces, which isolate commands",
         _NAMESPACES_OFF,
     ),
@@ -79,6 +77,11 @@ _CAUSES = (
         re.compile(r"Can't find source path|No such file or directory"),
         "something that the sandbox is made of is missing",
         "Repeat the call. If it goes on, reinstall vaporform-mcp, and see `vaporform-mcp doctor`.",
+    ),
+    _Cause(
+        re.compile(r"Operation not supported|Function not implemented|Invalid cross-device"),
+        "the data folder is on a file system that cannot hold what a sandbox needs, such as sockets",
+        "Set VAPORFORM_DATA_DIR to a folder on a local Linux file system (in WSL: not below /mnt).",
     ),
     _Cause(
         re.compile(r"No space left on device|Disk quota exceeded"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import socket
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -18,6 +19,7 @@ from vaporform_mcp.sandboxes.local import layout
 from vaporform_mcp.sandboxes.local.attach import attach, finish
 from vaporform_mcp.sandboxes.local.background import background
 from vaporform_mcp.sandboxes.local.config import LocalConfig
+from vaporform_mcp.sandboxes.local.diskfaults import disk_faults
 from vaporform_mcp.sandboxes.local.limits import gaps_of
 from vaporform_mcp.sandboxes.local.preparing import Prepared, prepare
 from vaporform_mcp.sandboxes.local.previews import PreviewForwarder
@@ -71,7 +73,7 @@ class LocalProvider:
         key = (workspace_id, epoch)
         async with self._acquiring.setdefault(key, anyio.Lock()):
             live = self._live.get(key)
-            if live is not None and live.is_live:
+            if live is not None and live.is_live and (live.network, live.env) == (network, spec.env):
                 return live
             if live is not None:
                 await live.aclose()
@@ -83,7 +85,9 @@ class LocalProvider:
             sandbox = LocalSandbox(
                 folder,
                 attached,
-                describe=partial(self._describe, network=network),
+                network=network,
+                env=spec.env,
+                describe=self._describe,
                 open_preview=partial(self._open_preview, workspace_id),
             )
             try:
@@ -102,7 +106,8 @@ class LocalProvider:
             return
         live = self._live.pop((workspace_id, epoch), None)
         trash: list[Path | None] = []
-        await finish(folder, self._tasks, then=lambda: trash.append(layout.trash(folder)))
+        with disk_faults("the sandbox's folder cannot be removed"):
+            await finish(folder, self._tasks, then=lambda: trash.append(layout.trash(folder)))
         if live is not None:
             await live.aclose()
         for path in trash:
@@ -164,15 +169,16 @@ class LocalProvider:
                 self._prepared = await anyio.to_thread.run_sync(prepare, self._config)
             return self._prepared
 
-    async def _describe(self, sandbox: LocalSandbox, network: Network) -> SandboxInfo:
+    async def _describe(self, sandbox: LocalSandbox) -> SandboxInfo:
         prepared = await self._ready()
         async with self._asking:
             if not self._versions:
                 self._versions = await versions(sandbox, prepared.path)
+        network = sandbox.network
         return SandboxInfo(
             isolation=ISOLATION,
             gaps=[
-                *gaps_of(self._config, network, own_user=False),
+                *gaps_of(self._config, network, own_user=os.geteuid() == 0),
                 *(prepared.egress.gaps if network == "internet" else ()),
             ],
             network=network,

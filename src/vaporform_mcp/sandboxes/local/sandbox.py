@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 import anyio
 from anyio.abc import ByteStream, SocketStream
@@ -13,9 +13,11 @@ from vaporform_mcp.sandboxes.base import Preview, SandboxInfo
 from vaporform_mcp.sandboxes.local import marks
 from vaporform_mcp.sandboxes.local.attach import Attached
 from vaporform_mcp.sandboxes.local.commands import Commands
+from vaporform_mcp.sandboxes.local.diskfaults import disk_faults
 from vaporform_mcp.sandboxes.local.fields import Malformed
 from vaporform_mcp.sandboxes.local.files import Files
 from vaporform_mcp.sandboxes.local.layout import Folder
+from vaporform_mcp.types import Network
 
 __all__ = ["LocalSandbox", "OpenPreview"]
 
@@ -26,15 +28,21 @@ OpenPreview = Callable[[int, int | None], Awaitable[int]]
 
 
 class LocalSandbox(Commands, Files):
+    """`network` and `env` are those of the spec that it was acquired with."""
+
     def __init__(
         self,
         folder: Folder,
         attached: Attached,
         *,
+        network: Network,
+        env: Mapping[str, str],
         describe: Callable[[LocalSandbox], Awaitable[SandboxInfo]],
         open_preview: OpenPreview,
     ) -> None:
         super().__init__(folder, attached)
+        self.network: Network = network
+        self.env = env
         self._describe = describe
         self._open_preview = open_preview
         # Two marks written at once could otherwise be put in place in the wrong order.
@@ -81,17 +89,20 @@ class LocalSandbox(Commands, Files):
 
     async def read_mark(self) -> bytes | None:
         self.check()
-        return await anyio.to_thread.run_sync(marks.read, self._folder)
+        with disk_faults("the sandbox's mark cannot be read"):
+            return await anyio.to_thread.run_sync(marks.read, self._folder)
 
     async def write_mark(self, mark: bytes) -> None:
         async with self._marking:
             self.check()
-            await anyio.to_thread.run_sync(self._write_mark, mark)
+            with disk_faults("the sandbox's mark cannot be written"):
+                await anyio.to_thread.run_sync(self._write_mark, mark)
 
     async def clear_mark(self) -> None:
         async with self._marking:
             self.check()
-            await anyio.to_thread.run_sync(marks.clear, self._folder)
+            with disk_faults("the sandbox's mark cannot be removed"):
+                await anyio.to_thread.run_sync(marks.clear, self._folder)
 
     def _write_mark(self, mark: bytes) -> None:
         marks.write(self._folder, mark, born=self._fingerprint.files)

@@ -17,7 +17,7 @@ from vaporform_mcp.errors import InvalidArgument
 from vaporform_mcp.sandboxes.local.bubblewrap import HOME, Bind
 from vaporform_mcp.sandboxes.local.shims import behind
 
-__all__ = ["Toolchain", "discover"]
+__all__ = ["Toolchain", "discover", "shown_anyway"]
 
 _BASE = "/toolchains"
 
@@ -96,6 +96,12 @@ def discover(environment: Mapping[str, str], adjustments: Sequence[str], *, priv
     return [_placed(one, number) for number, one in enumerate(list(shown)[:_MAX_TOOLCHAINS])]
 
 
+def shown_anyway(path: str) -> list[str]:
+    """Folders of a PATH that every sandbox sees, where they are what they are on the host."""
+    found = [os.path.realpath(entry) for entry in path.split(":") if entry.startswith("/")]
+    return [entry for entry in dict.fromkeys(found) if _is_shown(entry)]
+
+
 def _parsed(adjustments: Sequence[str]) -> tuple[set[str] | None, set[str], list[Path]]:
     kept: set[str] | None = None
     dropped: set[str] = set()
@@ -127,9 +133,13 @@ def _unseen(path: str) -> Iterator[Path]:
     seen: set[str] = set()
     for entry in path.split(":"):
         real = os.path.realpath(entry) if entry.startswith("/") else ""
-        if real and real not in seen and not f"{real}/".startswith(tuple(f"{one}/" for one in _SHOWN_ANYWAY)):
+        if real and real not in seen and not _is_shown(real):
             seen.add(real)
             yield Path(real)
+
+
+def _is_shown(path: str) -> bool:
+    return f"{path}/".startswith(tuple(f"{one}/" for one in _SHOWN_ANYWAY))
 
 
 def _in_folder(folder: Path, home: Path, environment: Mapping[str, str]) -> Iterator[_Found]:

@@ -1,8 +1,7 @@
 """Become a user without privileges, then bubblewrap: a program of its own, which a server that runs as root starts.
 
-Run as ``python -I -S -B unprivileged.py DESCRIPTOR``, where the descriptor has JSON: `uid`, `binds` (name: path; each
-is shown as /run/name, whether or not `uid` could reach the path) and `argv` (bubblewrap's). It imports nothing of the
-package, which that interpreter has no path to, nor what would slow its start (pathlib).
+Run as ``python -I -S -B unprivileged.py DESCRIPTOR``, where the descriptor has what `plan` makes. It imports nothing of
+the package, which that interpreter has no path to, nor what would slow its start (json, pathlib).
 
 Each step is where it is for a reason. The user namespace comes first, since only inside it may the mounts be made
 without CAP_SYS_ADMIN, which containers lack. Its map is written from outside, by a child that stayed there. The
@@ -13,7 +12,6 @@ not. Names of programs or libraries under /run do not survive: nothing that bubb
 from __future__ import annotations
 
 import ctypes
-import json
 import os
 import sys
 
@@ -22,22 +20,28 @@ CLONE_NEWUSER = 0x10000000
 MS_NOSUID, MS_NODEV, MS_BIND, MS_REC, MS_SLAVE = 2, 4, 4096, 16384, 1 << 19
 
 
+def plan(uid: int, binds: list[str], argv: list[str]) -> bytes:
+    """What `main` reads. Each path of `binds` is shown at /run/INDEX, whether or not `uid` could reach it."""
+    return "\0".join([str(uid), str(len(binds)), *binds, *argv]).encode(errors="surrogateescape")
+
+
 def main(descriptor: int) -> None:
-    with os.fdopen(descriptor, "rb") as source:
-        plan = json.load(source)
+    with os.fdopen(descriptor, encoding="utf-8", errors="surrogateescape", newline="") as source:
+        uid, count, *words = source.read().split("\0")
+    binds, argv = words[: int(count)], words[int(count) :]
     os.chdir("/")
     os.umask(0o022)
     libc = ctypes.CDLL(None, use_errno=True)
     os.setgroups([])
-    _enter_namespaces(libc, plan["uid"])
+    _enter_namespaces(libc, int(uid))
     _mount(libc, None, "/", None, MS_REC | MS_SLAVE)
-    opened = {name: os.open(path, os.O_PATH | os.O_CLOEXEC) for name, path in plan["binds"].items()}
+    opened = [os.open(path, os.O_PATH | os.O_CLOEXEC) for path in binds]
     os.setresgid(0, 0, 0)
     os.setresuid(0, 0, 0)
     _mount(libc, "tmpfs", "/run", "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755,size=64k")
-    for name, bound in opened.items():
-        _show(libc, f"/proc/self/fd/{bound}", f"/run/{name}")
-    os.execve(plan["argv"][0], plan["argv"], {})  # noqa: S606  # this process is to become bubblewrap
+    for index, bound in enumerate(opened):
+        _show(libc, f"/proc/self/fd/{bound}", f"/run/{index}")
+    os.execve(argv[0], argv, {})  # noqa: S606  # this process is to become bubblewrap
 
 
 def _enter_namespaces(libc: ctypes.CDLL, uid: int) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -81,14 +80,12 @@ def test_the_prompt_holds_the_goal_and_the_workspace(environment: dict[str, str]
 
 
 @pytest.mark.parametrize("protocol", ["2025-11-25", MODERN])
-@pytest.mark.parametrize("params", [{"name": "build"}, {"name": "build", "arguments": {"goal": " "}}, {"name": "x"}])
-def test_a_prompt_that_cannot_be_given_says_why(
-    environment: dict[str, str], protocol: str, params: dict[str, object]
-) -> None:
+def test_a_prompt_that_cannot_be_given_says_why(environment: dict[str, str], protocol: str) -> None:
     with StdioServer(environment, protocol=protocol) as server:
-        error = server.request("prompts/get", params)["error"]
-        assert error["code"] == -32602
-        assert "goal" in error["message"] or "build" in error["message"]
+        for params in ({"name": "build"}, {"name": "build", "arguments": {"goal": " "}}, {"name": "other"}):
+            error = server.request("prompts/get", params)["error"]
+            assert error["code"] == -32602
+            assert "goal" in error["message"] or "there is 'build'" in error["message"]
 
 
 @pytest.mark.parametrize("protocol", ["2025-11-25", MODERN])
@@ -242,21 +239,6 @@ async def test_the_official_clients_library_lists_and_calls(environment: dict[st
         refused = await client.call_tool("read_file", {})
         assert refused.is_error
         assert refused.structured_content is None
-
-
-def test_starting_takes_no_longer_than_twice_what_importing_the_protocol_takes(environment: dict[str, str]) -> None:
-    """Not a benchmark: it notices only that something heavy crept into the start."""
-
-    def best_of_three(command: list[str], sent: bytes) -> float:
-        took: list[float] = []
-        for _ in range(3):
-            began = time.perf_counter()
-            subprocess.run(command, env=environment, input=sent, capture_output=True, timeout=LIMIT_S, check=True)
-            took.append(time.perf_counter() - began)
-        return min(took)
-
-    importing = best_of_three([PROGRAM[0], "-c", "import mcp.server"], b"")
-    assert best_of_three([*PROGRAM], b"") <= 2 * importing
 
 
 def test_the_servers_own_descriptors_are_not_inherited(environment: dict[str, str]) -> None:

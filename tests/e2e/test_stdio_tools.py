@@ -330,30 +330,28 @@ def test_where_the_client_cannot_ask_deletion_wants_a_confirmation(environment: 
         assert server.call("delete_workspace", name=name, confirm=True).facts["code"] == "not_found"
 
 
-@pytest.mark.parametrize(
-    ("answer", "deleted"),
-    [
-        ({"action": "accept", "content": {"confirm": True}}, True),
-        ({"action": "accept", "content": {"confirm": False}}, False),
-        ({"action": "decline"}, False),
-        ({"action": "cancel"}, False),
-    ],
-    ids=["yes", "unticked", "no", "dismissed"],
-)
+ANSWERS: dict[str, tuple[dict[str, Any], bool]] = {
+    "unticked": ({"action": "accept", "content": {"confirm": False}}, False),
+    "declined": ({"action": "decline"}, False),
+    "dismissed": ({"action": "cancel"}, False),
+    "agreed": ({"action": "accept", "content": {"confirm": True}}, True),
+}
+
+
 @pytest.mark.parametrize("protocol", ["2025-06-18", "2025-11-25", MODERN])
 def test_where_the_client_can_ask_the_user_decides_whatever_the_agent_confirms(
-    environment: dict[str, str], protocol: str, answer: dict[str, Any], deleted: bool
+    environment: dict[str, str], protocol: str
 ) -> None:
-    name = f"asked-{protocol[2:7]}-{'yes' if deleted else 'no'}"
+    name = f"asked-{protocol}"
     asked: list[str] = []
+    says: dict[str, Any] = {}
 
     def answers(method: str, params: dict[str, Any]) -> dict[str, Any]:
         assert method == "elicitation/create"
         asked.append(params["message"])
-        return answer
+        return says
 
-    with StdioServer(environment, protocol=protocol, capabilities={"elicitation": {}}, answers=answers) as server:
-        make_doomed(server, name)
+    def delete(server: StdioServer) -> Result:
         arguments = {"name": name, "confirm": True}
         reply = server.request("tools/call", {"name": "delete_workspace", "arguments": arguments})
         if protocol == MODERN:
@@ -361,14 +359,21 @@ def test_where_the_client_can_ask_the_user_decides_whatever_the_agent_confirms(
             ((key, question),) = reply["result"]["inputRequests"].items()
             asked.append(question["params"]["message"])
             assert names(server)[name] == "open"
-            more = {"inputResponses": {key: answer}, "requestState": reply["result"]["requestState"]}
+            more = {"inputResponses": {key: says}, "requestState": reply["result"]["requestState"]}
             reply = server.answer(server.begin_call("delete_workspace", arguments, more))
-        result = result_of(reply)
-        assert asked == [f"Delete workspace {name} (1 file, 7 B)? It stays in the trash for 7 days."]
-        assert result.facts["deleted"] is deleted
-        assert names(server)[name] == ("deleted" if deleted else "open")
-        if not deleted:
-            assert "Nothing of workspace" in result.text
+        return result_of(reply)
+
+    with StdioServer(environment, protocol=protocol, capabilities={"elicitation": {}}, answers=answers) as server:
+        make_doomed(server, name)
+        for answer, deleted in ANSWERS.values():
+            says.clear()
+            says.update(answer)
+            result = delete(server)
+            assert asked.pop() == f"Delete workspace {name} (1 file, 7 B)? It stays in the trash for 7 days."
+            assert asked == []
+            assert result.facts["deleted"] is deleted
+            assert names(server)[name] == ("deleted" if deleted else "open")
+            assert deleted or "Nothing of workspace" in result.text
 
 
 def test_an_answer_to_another_question_deletes_nothing(environment: dict[str, str]) -> None:

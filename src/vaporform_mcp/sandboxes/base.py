@@ -71,7 +71,8 @@ class CommandResult:
     `exit_code` is None exactly when `state` is not EXITED; death by signal n that nobody here sent is EXITED with
     128 + n. `head` and `tail` are the first and last bytes of stdout and stderr, interleaved as printed;
     `omitted_bytes` were printed between them. `output_file` names a file in the sandbox, outside the workspace, that
-    holds more of it. `ports` listen at that moment, whoever opened them.
+    holds more of it. `ports` listen at that moment, whoever opened them. `notes` are what the provider has to say of
+    it, such as a connection that it refused meanwhile. `process_id` is empty where the state is LOST.
     """
 
     process_id: str
@@ -83,6 +84,7 @@ class CommandResult:
     duration_ms: int
     output_file: str | None
     ports: frozenset[int]
+    notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

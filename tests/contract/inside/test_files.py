@@ -25,7 +25,9 @@ def read(client: Client, path: str, *, follow: bool = True) -> tuple[str, bytes]
 
 
 def everything_under(folder: Path) -> set[str]:
-    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
+    # Not rglob: it fails where something goes while it looks.
+    found = (Path(at) / name for at, folders, files in os.walk(folder) for name in (*folders, *files))
+    return {str(path.relative_to(folder)) for path in found}
 
 
 BAD_PATHS = {

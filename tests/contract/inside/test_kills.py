@@ -121,7 +121,9 @@ def test_a_command_whose_keeper_is_stopped_ends_at_its_deadline(inner: Client) -
 
 
 def test_signals_to_its_keeper_change_nothing(inner: Client) -> None:
-    reply = inner.run(f"{ONLY_INSIDE} for s in HUP INT QUIT USR1 USR2 ALRM TERM; do kill -$s $PPID; done; echo still here")
+    reply = inner.run(
+        f"{ONLY_INSIDE} for s in HUP INT QUIT USR1 USR2 ALRM TERM; do kill -$s $PPID; done; echo still here"
+    )
     assert (reply.state, reply.data) == ("exited", b"still here\n")
 
 
@@ -153,14 +155,17 @@ def test_commands_inherit_no_descriptor(inner: Client) -> None:
 
 
 def test_a_command_can_look_into_neither_supervisor_nor_keeper(inner: Client) -> None:
-    text = f"{ONLY_INSIDE} for p in 1 $PPID; do for f in fd maps environ mem; do cat /proc/$p/$f/* /proc/$p/$f; done; done"
+    text = (
+        f"{ONLY_INSIDE} for p in 1 $PPID; do for f in fd maps environ mem; do cat /proc/$p/$f/* /proc/$p/$f; done; done"
+    )
     reply = inner.run(text + " 2>/dev/null | wc -c")
     assert reply.data.strip() == b"0"
 
 
 def test_what_forks_faster_than_it_is_found_dies_all_the_same(inner: Client) -> None:
     chain = "while True:\n if os.fork(): os._exit(0)"
-    text = f'{ONLY_INSIDE} python3 -c "import os, sys\nfor _ in range(12):\n if not os.fork(): exec(sys.argv[1])" "{chain}"'
+    begin = "import os, sys\nfor _ in range(12):\n if not os.fork(): exec(sys.argv[1])"
+    text = f'{ONLY_INSIDE} python3 -c "{begin}" "{chain}"'
     assert inner.run(f"{text}; sleep 777", timeout_s=1).state == "timed_out"
     assert "fork" not in inner.say("ps -eo args | grep os.for[k] || true")
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from vaporform_mcp.errors import SandboxLost, VaporformError
 from vaporform_mcp.sandboxes.local import layout
 from vaporform_mcp.sandboxes.local.attach import Attached
-from vaporform_mcp.sandboxes.local.client import OnEvent, Reply
+from vaporform_mcp.sandboxes.local.client import LostMeanwhile, OnEvent, Reply
 from vaporform_mcp.sandboxes.local.fields import JsonValue
 from vaporform_mcp.sandboxes.local.layout import Folder
 
@@ -58,22 +58,24 @@ class Asking:
         wants_socket: bool = False,
         cancels: bool = False,
     ) -> Reply:
-        """As `Connection.request`, with `SandboxLost` also where the files vanished before or meanwhile."""
+        """As `Connection.request`; `SandboxLost` also where the files vanished before, `LostMeanwhile` where since."""
         self.check()
         try:
             reply = await self._connection.request(
                 op, fields, data, within_s=within_s, on_event=on_event, wants_socket=wants_socket, cancels=cancels
             )
+        except LostMeanwhile:
+            raise
         except VaporformError:
             self.check()  # that explains the error better
             raise
         try:
             # An answer about files that are no longer the workspace's is worse than none.
             self.check()
-        except SandboxLost:
+        except SandboxLost as error:
             for one in reply.sockets:
                 one.close()
-            raise
+            raise LostMeanwhile from error
         return reply
 
     async def wait_closed(self) -> None:

@@ -109,6 +109,7 @@ def find() -> Bubblewrap:
     """
     found = _find()
     if found is None:
+        _find.cache_clear()  # it may be installed while we run
         raise SandboxUnavailable(
             "bubblewrap, which isolates commands, is not installed",
             hint="Install it (Debian, Ubuntu: sudo apt install bubblewrap; Fedora: sudo dnf install bubblewrap), "

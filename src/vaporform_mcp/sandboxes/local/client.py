@@ -21,7 +21,7 @@ from vaporform_mcp.sandboxes.local.fields import Fields, JsonValue, Malformed, p
 from vaporform_mcp.sandboxes.local.frames import Frame, Inbox, head_of
 from vaporform_mcp.sandboxes.local.layout import Folder, socket_address
 
-__all__ = ["Absent", "Connection", "Hello", "Hung", "Reply", "connect"]
+__all__ = ["Absent", "Connection", "Hello", "Hung", "LostMeanwhile", "Reply", "connect"]
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +40,10 @@ _CREDENTIALS = struct.Struct("iII")
 _INTERNET = {socket.AF_INET, socket.AF_INET6}
 
 OnEvent = Callable[[Fields, bytes], None]
+
+
+_ENDED = "the sandbox has ended, and with it what it ran"
+_AGAIN = "Repeat the call: the sandbox is started again, with its files."
 
 
 class Absent(Exception):
@@ -91,6 +95,13 @@ class _Pending:
             for one in sockets:
                 one.close()
         self.frames.clear()
+
+
+class LostMeanwhile(SandboxLost):
+    """The sandbox ended after it was asked: whether it did what was asked nobody can tell."""
+
+    def __init__(self) -> None:
+        super().__init__(_ENDED, hint=_AGAIN)
 
 
 class Connection:
@@ -198,7 +209,7 @@ class Connection:
         while self._descriptors:
             os.close(self._descriptors.popleft())
         for pending in self._pending.values():
-            pending.fail(_lost())
+            pending.fail(LostMeanwhile())
         self._gone.set()
 
     async def _reply(self, pending: _Pending, on_event: OnEvent | None, *, pings: bool) -> Reply:
@@ -384,7 +395,4 @@ def _internet_socket(descriptor: int) -> socket.socket | None:
 
 
 def _lost() -> SandboxLost:
-    return SandboxLost(
-        "the sandbox has ended, and with it what it ran",
-        hint="Repeat the call: the sandbox is started again, with its files.",
-    )
+    return SandboxLost(_ENDED, hint=_AGAIN)

@@ -3,21 +3,41 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Callable, Sequence
+
+import anyio
 
 from vaporform_mcp.errors import NotFound
 from vaporform_mcp.sandboxes.base import Command, CommandResult, OutputChunk, ProcessStatus, RunState
 from vaporform_mcp.sandboxes.local.asking import ANSWER_S, Asking
+from vaporform_mcp.sandboxes.local.attach import Attached
+from vaporform_mcp.sandboxes.local.client import LostMeanwhile
 from vaporform_mcp.sandboxes.local.fields import Fields, JsonValue, Malformed
+from vaporform_mcp.sandboxes.local.layout import Folder
 
 __all__ = ["Commands"]
 
 _ID = re.compile(r"(?:(?P<start>[1-9][0-9]{0,8})\.)?(?P<number>[1-9][0-9]{0,8})")
+_MAX_REFUSALS = 100
+_MAX_TOLD = 5
 _MAX_CHUNK = 8 * 1024 * 1024
 
 
 class Commands(Asking):
     """Process ids: `7` is the seventh command of the sandbox's first start, `2.7` that of its second, and so on."""
+
+    def __init__(self, folder: Folder, attached: Attached) -> None:
+        super().__init__(folder, attached)
+        self._refusals: deque[tuple[float, str]] = deque(maxlen=_MAX_REFUSALS)
+
+    def note_refusal(self, refusal: object) -> None:
+        """Remember that a connection out was refused: git, curl and npm show their users a status code at best."""
+        self._refusals.append((anyio.current_time(), str(refusal)))
+
+    def _refused_since(self, began: float) -> Sequence[str]:
+        told = dict.fromkeys(text for at, text in self._refusals if at >= began)
+        return tuple(told)[:_MAX_TOLD]
 
     async def exec(
         self,
@@ -43,14 +63,18 @@ class Commands(Asking):
             if on_output is not None and event.text("event") == "output":
                 on_output(data)
 
-        reply = await self.ask(
-            "run",
-            fields,
-            command.stdin or b"",
-            within_s=min(bounds) + ANSWER_S if bounds else None,
-            on_event=on_event,
-            cancels=True,
-        )
+        began = anyio.current_time()
+        try:
+            reply = await self.ask(
+                "run",
+                fields,
+                command.stdin or b"",
+                within_s=min(bounds) + ANSWER_S if bounds else None,
+                on_event=on_event,
+                cancels=True,
+            )
+        except LostMeanwhile:
+            return _lost_result(began)
         answer = reply.fields
         status = self._status(answer.object("process"))
         head_bytes = answer.number("head_bytes")
@@ -66,6 +90,7 @@ class Commands(Asking):
             duration_ms=status.duration_ms,
             output_file=None if answer.is_null("output_file") else answer.text("output_file"),
             ports=answer.ports("ports"),
+            notes=self._refused_since(began),
         )
 
     async def processes(self) -> Sequence[ProcessStatus]:
@@ -152,3 +177,18 @@ class Commands(Asking):
             duration_ms=process.number("duration_ms"),
             output_bytes=process.number("output_bytes"),
         )
+
+
+def _lost_result(began: float) -> CommandResult:
+    """Of a command whose sandbox ended while it ran: how far it got nobody can tell, so nobody must repeat it."""
+    return CommandResult(
+        process_id="",
+        state=RunState.LOST,
+        exit_code=None,
+        head=b"",
+        tail=b"",
+        omitted_bytes=0,
+        duration_ms=round((anyio.current_time() - began) * 1000),
+        output_file=None,
+        ports=frozenset(),
+    )

@@ -37,7 +37,7 @@ class Egress:
 
     def __init__(self, config: LocalConfig) -> None:
         self._policy = policy.parse(config.egress_allow, config.egress_private)
-        self._proxy = EgressProxy(self._policy, upstream=upstream.parse(config.host_environment))
+        self._upstream = upstream.parse(config.host_environment)
         self._forwards = forwards(self._policy)
         bundles = certificates.host_bundles(config.host_environment)
         self._certificates = certificates.combined(bundles) if bundles else None
@@ -59,7 +59,9 @@ class Egress:
 
     async def open(self, sandbox: LocalSandbox, tasks: TaskGroup) -> None:
         """Be there for what the sandbox connects to, in `tasks`, for as long as its handle is attached."""
-        accepting: list[tuple[int, str, Accept]] = [(EGRESS_PORT, "egress", self._proxy.serve)]
+        # One for each sandbox, so that a refusal is told to the one whose command met it.
+        proxy = EgressProxy(self._policy, upstream=self._upstream, on_refusal=sandbox.note_refusal)
+        accepting: list[tuple[int, str, Accept]] = [(EGRESS_PORT, "egress", proxy.serve)]
         for one in self._forwards:
             serve = partial(serve_forward, host=one.host, port=one.target_port, policy=self._policy)
             accepting.append((one.port, "forward", serve))

@@ -162,7 +162,8 @@ class _Walk:
         if text is not None and (text.isprintable() or not _CONTROL.search(text)):
             path = folder + text
             # No character takes more than four bytes.
-            if len(path) < MAX_PATH_BYTES // 8 or len((self._prefix + path).encode()) <= MAX_PATH_BYTES:
+            whole = self._prefix + path
+            if len(whole) <= MAX_PATH_BYTES // 4 or len(whole.encode()) <= MAX_PATH_BYTES:
                 return path
         self._invalid_count += 1
         if len(self._invalid) < MAX_NAMED:

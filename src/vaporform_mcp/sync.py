@@ -6,7 +6,7 @@ synced, and that moment is safely later than its last change ("racy git", Docume
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from vaporform_mcp.exclusions import is_excluded
@@ -30,10 +30,14 @@ class Index:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Nominated:
-    """`read` may have changed; `unlisted` are tracked but were not in the scan; `same` certainly did not change."""
+    """`read` may have changed; `same` certainly did not; `unlisted` are tracked but were not in the scan.
+
+    `covered` are tracked and cannot be there any more: a file or a symlink stands where a folder on their way was.
+    """
 
     read: Sequence[tuple[WorkspacePath, Stat]]
     unlisted: Sequence[WorkspacePath]
+    covered: Sequence[WorkspacePath]
     same: Mapping[WorkspacePath, Stat]
 
 
@@ -44,10 +48,12 @@ def nominate(
     read: list[tuple[WorkspacePath, Stat]] = []
     same: dict[WorkspacePath, Stat] = {}
     seen: set[WorkspacePath] = set()
+    leaves: set[str] = set()
     settled_ns = index.clock_ns - CLOCK_GRAIN_NS
     for path, stat in scanned:
         if stat.kind not in _MIRRORED:
             continue
+        leaves.add(path)
         tracked = path in tree
         if not tracked and is_excluded(path):
             continue
@@ -56,8 +62,14 @@ def nominate(
             same[path] = stat
         else:
             read.append((path, stat))
-    unlisted = [path for path in tree if path not in seen] if complete else []
-    return Nominated(read=read, unlisted=unlisted, same=same)
+    unseen = [path for path in tree if path not in seen]
+    covered = {path for path in unseen if not leaves.isdisjoint(_folders_of(path))}
+    return Nominated(
+        read=read,
+        unlisted=[path for path in unseen if path not in covered] if complete else [],
+        covered=sorted(covered),
+        same=same,
+    )
 
 
 def changes_between(
@@ -75,3 +87,9 @@ def changes_between(
 
 def _same_file(known: Entry, entry: Entry) -> bool:
     return (known.kind, known.mode, known.digest) == (entry.kind, entry.mode, entry.digest)
+
+
+def _folders_of(path: str) -> Iterator[str]:
+    while "/" in path:
+        path = path.rpartition("/")[0]
+        yield path

@@ -6,7 +6,7 @@ import hashlib
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -21,7 +21,7 @@ from vaporform_mcp.app import SandboxStatus
 from vaporform_mcp.settings import Settings
 from vaporform_mcp.types import WorkspaceName
 
-__all__ = ["WORKSPACE", "Machine", "a_machine", "digests_inside", "in_time", "run"]
+__all__ = ["WORKSPACE", "Machine", "a_machine", "digest", "digests_inside", "in_time", "run", "stored"]
 
 WORKSPACE = WorkspaceName("default")
 LIMIT_S = 20.0
@@ -79,11 +79,11 @@ class Machine:
 
     def stored(self, name: str = WORKSPACE) -> dict[str, bytes]:
         """Every file of the mirror's newest tree, after all that the store keeps was found to be whole."""
-        return anyio.run(partial(_stored, self.settings, name))
+        return anyio.run(partial(stored, self.settings, name))
 
 
 @contextmanager
-def a_machine(folder: Path, **settings: str) -> Iterator[Machine]:
+def a_machine(folder: Path, **settings: str) -> Generator[Machine]:
     """Ends the sandboxes that are left in the end."""
     environment = environment_in(folder, **settings)
     try:
@@ -125,7 +125,8 @@ def _runs(pid: int) -> bool:
         return False
 
 
-async def _stored(settings: Settings, name: str) -> dict[str, bytes]:
+async def stored(settings: Settings, name: str) -> dict[str, bytes]:
+    """See `Machine.stored`."""
     async with app.open_store(settings) as store:
         report = await store.verify()
         assert not report.missing

@@ -11,7 +11,7 @@ import pytest
 
 from tests.durability.machine import Machine, a_machine, digest, digests_inside
 from tests.e2e.stdio_client import StdioServer
-from tests.fault.writers import Writer, Written, acknowledged, contents, possible
+from tests.fault.writers import Writer, Written, acknowledged, chance_of, contents, possible
 
 LONG = os.environ.get("TEST_LONG", "") not in ("", "0")
 ROUNDS = 120 if LONG else 5
@@ -28,7 +28,7 @@ def test_a_server_killed_again_and_again_while_it_writes_loses_nothing_that_it_a
     confirmed = unanswered = 0
     with a_machine(tmp_path) as machine:
         for number in range(ROUNDS):
-            chance = random.Random(number)
+            chance = chance_of(number)
             writes = round_of_writes(machine, chance, number)
             confirmed += len([each for each in writes if each.revision is not None])
             unanswered += len([each for each in writes if each.revision is None])
@@ -59,7 +59,7 @@ def test_a_server_killed_again_and_again_while_it_rebuilds_a_sandbox_removes_not
             machine.destroy_sandbox()
             with machine.server() as server:
                 server.begin_call("execute_command", {"command": "ls"})
-                time.sleep(random.Random(number).uniform(0.3, LATEST_HEAL_S))  # the moment of the kill is the point
+                time.sleep(chance_of(number).uniform(0.3, LATEST_HEAL_S))  # the moment of the kill is the point
                 server.process.kill()
                 server.wait()
             assert machine.stored() == kept

@@ -13,7 +13,7 @@ import pytest
 
 from tests.durability.machine import Machine, a_machine, digest, digests_inside, in_time, run
 from tests.e2e.stdio_client import StdioServer
-from tests.fault.writers import Writer, Written, acknowledged, contents, possible
+from tests.fault.writers import Writer, Written, acknowledged, chance_of, contents, possible
 
 LONG = os.environ.get("TEST_LONG", "") not in ("", "0")
 ROUNDS = 100 if LONG else 4
@@ -32,7 +32,7 @@ def test_either_of_two_servers_killed_while_both_write_loses_nothing_and_does_no
         servers = {who: opened(machine, stack) for who in "ab"}
         process = started(servers["a"])
         for number in range(ROUNDS):
-            chance = random.Random(number)
+            chance = chance_of(number)
             victim, survivor = chance.sample("ab", 2)
             writes = interleaved(servers, victim, chance, number)
             assert all(each.revision is not None for each in writes[survivor])

@@ -10,11 +10,16 @@ from dataclasses import dataclass, field
 
 from tests.e2e.stdio_client import FACTS, StdioServer
 
-__all__ = ["Writer", "Written", "acknowledged", "contents", "possible"]
+__all__ = ["Writer", "Written", "acknowledged", "chance_of", "contents", "possible"]
 
 SIZES = (0, 30, 2_000, 40_000, 300_000)
 OFTEN = (4, 20, 20, 4, 1)
 KILL_LIMIT_S = 10.0
+
+
+def chance_of(number: int) -> random.Random:
+    """The same choices for the same round of every run."""
+    return random.Random(number)  # noqa: S311  # nothing secret is made with it
 
 
 def contents(chance: random.Random, who: str, number: int) -> str:

@@ -122,3 +122,16 @@ async def test_a_running_process_that_keeps_writing_is_followed(server: Server) 
         return await server.store.entry(workspace.record.id, path("late.txt")) is not None
 
     await eventually(followed, limit_s=40)
+
+
+async def test_a_folder_that_became_a_link_takes_the_files_under_it_out_of_the_tree(server: Server) -> None:
+    workspace = await opened(server.manager)
+    await workspace.write(path("d/a.txt"), b"old", made_by="write_to_file")
+    await shell(workspace, "mv d other; ln -s other d")
+    await workspace.sync(made_by="test")
+    assert set(await server.store.tree(workspace.record.id)) == {"d", "other/a.txt"}
+    written = await workspace.write(path("d/b.txt"), b"new", made_by="write_to_file")
+    assert written.mirrored
+    assert set(await server.store.tree(workspace.record.id)) == {"d", "other/a.txt", "other/b.txt"}
+    await server.provider.destroy(workspace.record.id, 1)
+    assert await shell(workspace, "readlink d; cat d/a.txt d/b.txt") == "other\noldnew"

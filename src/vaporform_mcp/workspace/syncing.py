@@ -55,7 +55,7 @@ class Syncer:
         wanted = [*nominated.read, *await self._present(unlisted)]
         captured = await capture(self._sandbox, self._mirror, wanted)
         gone = await self._confirmed_gone([path for path in unlisted if path not in mark.withheld], captured)
-        changes = changes_between(tree, captured.found, gone)
+        changes = changes_between(tree, captured.found, [*gone, *nominated.covered])
         if changes or label is not None:
             await self._mirror.commit(changes, read_at=read_at, rebase=self.rebase, made_by=made_by, label=label)
         stats = {**nominated.same, **captured.stats}

@@ -31,6 +31,18 @@ class Commands(Asking):
         super().__init__(folder, attached)
         self._refusals: deque[tuple[float, str]] = deque(maxlen=_MAX_REFUSALS)
 
+    async def ask_program(self, command: Command, *, within_s: float) -> bytes:
+        """Run a command of the server's own, which no list of processes shows; answers with what it printed first."""
+        fields: dict[str, JsonValue] = {
+            "command": command.text,
+            "cwd": command.cwd,
+            "env": dict(command.env),
+            "timeout_s": within_s,
+            "unlisted": True,
+        }
+        reply = await self.ask("run", fields, within_s=within_s + ANSWER_S, cancels=True)
+        return reply.data
+
     def note_refusal(self, refusal: object) -> None:
         """Remember that a connection out was refused: git, curl and npm show their users a status code at best."""
         self._refusals.append((anyio.current_time(), str(refusal)))
@@ -59,7 +71,11 @@ class Commands(Asking):
         }
         bounds = [bound for bound in (wait_s, command.timeout_s) if bound is not None]
 
+        accepted = False
+
         def on_event(event: Fields, data: bytes) -> None:
+            nonlocal accepted
+            accepted = True
             if on_output is not None and event.text("event") == "output":
                 on_output(data)
 
@@ -74,6 +90,8 @@ class Commands(Asking):
                 cancels=True,
             )
         except LostMeanwhile:
+            if not accepted:
+                raise
             return _lost_result(began)
         answer = reply.fields
         status = self._status(answer.object("process"))

@@ -101,9 +101,7 @@ class Files(Asking):
         reply = await self.ask("write", {"files": rows}, b"".join(file.content for file in files))
         paths = [file.path for file in files]
         return [
-            FileFault(path=path, error=parse_fault(one.object("error")))
-            if "error" in one
-            else FileStat(path=path, stat=parse_stat(one.items("stat")))
+            FileFault(path=path, error=parse_fault(one.object("error"))) if "error" in one else _written(path, one)
             for path, one in zip(paths, _one_each(reply.fields.objects("files"), paths), strict=True)
         ]
 
@@ -120,7 +118,7 @@ class Files(Asking):
         except BaseException:
             await self._abort(upload)
             raise
-        return FileStat(path=path, stat=parse_stat(reply.fields.items("stat")))
+        return _written(path, reply.fields)
 
     async def remove_files(self, paths: Sequence[WorkspacePath]) -> Sequence[FileFault]:
         faults: list[FileFault] = []
@@ -181,6 +179,11 @@ class Files(Asking):
                 await self._connection.request("commit", {"upload": upload, "abort": True}, within_s=ANSWER_S)
             except VaporformError:
                 return  # the connection's end drops it too
+
+
+def _written(asked: WorkspacePath, fields: Fields) -> FileStat:
+    real = fields.text("path")
+    return FileStat(path=WorkspacePath(real) if _is_path(real) else asked, stat=parse_stat(fields.items("stat")))
 
 
 def _batches(paths: Sequence[WorkspacePath]) -> list[Sequence[WorkspacePath]]:

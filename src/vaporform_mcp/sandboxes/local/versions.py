@@ -35,15 +35,15 @@ async def versions(sandbox: Commands, path: str) -> Mapping[str, str]:
         for name, option in _ASKED.items()
     ]
     # Nothing to ask the network about, and nothing to leave in the workspace.
-    command = Command(text="\n".join([*lines, "wait"]), cwd="/tmp", env={"PATH": path}, timeout_s=_ASK_S)  # noqa: S108  # inside
+    command = Command(text="\n".join([*lines, "wait"]), cwd="/tmp", env={"PATH": path})  # noqa: S108  # inside
     try:
-        result = await sandbox.exec(command)
+        said = await sandbox.ask_program(command, within_s=_ASK_S)
     except VaporformError:
         return {}
     found: dict[str, str] = {}
-    for line in (result.head + result.tail).decode(errors="replace").splitlines():
-        name, tab, said = line.partition("\t")
+    for line in said.decode(errors="replace").splitlines():
+        name, tab, version = line.partition("\t")
         if tab and name in _ASKED:
-            number = _NUMBER.search(_COLOUR.sub("", said))
+            number = _NUMBER.search(_COLOUR.sub("", version))
             found[name] = number[0] if number else ""
     return {name: found[name] for name in _ASKED if name in found}

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from .keeper import Keeper
     from .loop import Loop
 
+UNLISTED = "0"
+"""The number of every command that the server runs for itself."""
+
 MAX_FINISHED = 50
 MAX_SPOOLED = 20
 """Of the finished: the files of longer output together must not fill the sandbox's disk."""
@@ -69,9 +72,11 @@ class Commands:
             self._refilling = True
             self._loop.when_quiet(self._refill)
 
-    def start(self, *, command: str, cwd: str, env: dict[str, str], stdin: bool, confirm: bool) -> Process:
-        """Begin a command. It is in the table at once; `on_failed` tells if it could not be started, and with
-        `confirm` `on_start` that it has been.
+    def start(
+        self, *, command: str, cwd: str, env: dict[str, str], stdin: bool, confirm: bool, unlisted: bool = False
+    ) -> Process:
+        """Begin a command. It is in the table at once, unless `unlisted`; `on_failed` tells if it could not be
+        started, and with `confirm` `on_start` that it has been.
         """
         if len(self._by_keeper) >= self._config.max_processes:
             raise Refused(
@@ -88,15 +93,17 @@ class Commands:
             confirm=confirm,
         )
         keeper = self._order(order)
-        self._count += 1
-        number = str(self._count)
+        if not unlisted:
+            self._count += 1
+        number = UNLISTED if unlisted else str(self._count)
         log = OutputLog(f"{self._config.spool_dir}/{number}.log")
         process = Process(self._loop, number, command, log, keeper)
         if not stdin:
             keeper.close_input()
-        self._processes[number] = process
+        if not unlisted:
+            self._processes[number] = process
         self._by_keeper[keeper.pid] = process
-        process.on_gone.append(lambda: self._finished(process))
+        process.on_gone.append(process.log.discard if unlisted else lambda: self._finished(process))
         # Not now: the fork would compete with the command's own start.
         process.on_settled.append(self.prepare)
         self._loop.after(REFILL_S, self.prepare)

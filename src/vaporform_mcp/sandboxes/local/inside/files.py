@@ -143,7 +143,7 @@ class Files:
         def steps() -> Iterator[None]:
             for file in files:
                 try:
-                    found.append({"stat": write(self._root, file)})
+                    found.append(write(self._root, file))
                 except Refused as error:
                     found.append({"error": error.fields()})
                 yield

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 from .faults import Refused, refusal
 from .process import KILLED
 from .waiting import Run, Stop, Wait
@@ -24,6 +26,18 @@ MAX_OUTPUT_BYTES = 8 * 1024 * 1024
 
 CONFIRM_S = 1.0
 """A run that is answered sooner than this waits until its command is known to have started."""
+
+
+class Options:
+    """How long a run may take, how long it is waited for, and what else ends the waiting."""
+
+    __slots__ = ("stream", "timeout_s", "until_port", "wait_s")
+
+    def __init__(self, *, timeout_s: float | None, wait_s: float | None, until_port: bool, stream: bool) -> None:
+        self.timeout_s = timeout_s
+        self.wait_s = wait_s
+        self.until_port = until_port
+        self.stream = stream
 
 
 class Runs:
@@ -58,13 +72,45 @@ class Runs:
         timeout_s, wait_s = request.seconds("timeout_s"), request.seconds("wait_s")
         interactive, until_port, stream = (request.flag(name) for name in ("interactive", "until_port", "stream"))
         _check_text(command, cwd, env)
-        before = self._ports() if until_port else None
+        options = Options(timeout_s=timeout_s, wait_s=wait_s, until_port=until_port, stream=stream)
+        order = functools.partial(
+            self._begin, request, command, cwd, env, options, interactive=interactive, unlisted=request.flag("unlisted")
+        )
+        # Told, and sent, before it begins: a server that lost us without having heard it may run the command again.
+        request.event("accepted", b"")
+        if request.connection.unsent_bytes:
+            request.connection.when_drained(lambda: self._begin_late(request, order))
+        else:
+            order()
+
+    def _begin_late(self, request: Request, order: Callable[[], None]) -> None:
+        if request.connection.closed:
+            return
+        try:
+            order()
+        except Refused as error:
+            request.refuse(error)
+
+    def _begin(
+        self,
+        request: Request,
+        command: str,
+        cwd: str,
+        env: dict[str, str],
+        options: Options,
+        *,
+        interactive: bool,
+        unlisted: bool,
+    ) -> None:
+        timeout_s, wait_s = options.timeout_s, options.wait_s
+        before = self._ports() if options.until_port else None
         process = self._commands.start(
             command=command,
             cwd=cwd or ".",
             env=env,
             stdin=interactive or bool(request.data),
             confirm=wait_s is not None and wait_s < CONFIRM_S,
+            unlisted=unlisted,
         )
         if timeout_s is not None:
             process.limit_time(timeout_s)
@@ -73,7 +119,7 @@ class Runs:
         run = self._unanswered[request.connection, request.number] = Run(self._loop, request, process, self._answer)
         if wait_s is not None:
             run.answer_after(wait_s, confirmed=wait_s < CONFIRM_S)
-        if stream:
+        if options.stream:
             run.stream()
         if before is not None:
             run.answer_at_port(self._ports, before)

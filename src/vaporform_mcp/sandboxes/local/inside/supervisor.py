@@ -65,6 +65,8 @@ class Supervisor:
         self._loop = Loop()
         self._root = Root(config.root)
         self._connections: set[Connection] = set()
+        # Those that did more than look: whoever only looks, however often, does not keep the sandbox from ending.
+        self._users: set[Connection] = set()
         self._started = time.monotonic()
         self._alone_since = self._started
         self._commands = Commands(self._loop, config)
@@ -169,8 +171,10 @@ class Supervisor:
         self._connections.discard(connection)
         for part in (self._runs, self._uploads, self._scans, self._network):
             part.disconnected(connection)
-        if not self._connections:
+        if not self._connections and connection in self._users:
             self._alone_since = time.monotonic()
+        self._users.discard(connection)
+        if not self._connections:
             self._loop.after(self._config.linger_s, self._look_whether_alone)
 
     def _look_whether_alone(self) -> None:
@@ -184,6 +188,8 @@ class Supervisor:
     # Requests --------------------------------------------------------------------------------------------------
 
     def _dispatch(self, request: Request) -> None:
+        if request.op != "info":
+            self._users.add(request.connection)
         operation = self._operations.get(request.op)
         if operation is None:
             request.refuse(Refused("not_supported", f"the sandbox does not know the request {request.op[:40]!r}"))

@@ -62,7 +62,7 @@ class Uploads:
             draft.abort()
             self._root.require()
         else:
-            request.reply({"stat": draft.commit()})
+            request.reply(draft.commit())
 
     def _find(self, request: Request) -> Draft:
         draft = self._drafts.get((request.connection, request.integer("upload")))

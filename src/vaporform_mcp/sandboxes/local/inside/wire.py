@@ -20,7 +20,7 @@ timed_out, killed.
 op       request (bytes)                                              ok (bytes)
 ======== ============================================================ ==============================================
 run      command, cwd, env, timeout_s|null, wait_s|null, until_port,  process, omitted_bytes, head_bytes,
-         stream, interactive (stdin; absent bytes: closed at once)    output_file|null, ports (head, then tail)
+         stream, interactive, unlisted (stdin; without bytes: closed) output_file|null, ports (head, then tail)
 cancel   target: the id of a run that has not replied                 {}; the run replies too, state killed
 list                                                                  processes
 wait     process, wait_s, offset|null                                 process
@@ -29,10 +29,10 @@ input    process, eof (data)                                          {}
 stop     process, grace_s                                             process
 read     paths, max_bytes, follow                                     files: [{stat, size} | {error}] (contents)
 range    path, offset, length, stat|null                              stat, eof (data); conflict where stat differs
-write    files: [{path, mode|null, kind, size}] (contents)            files: [{stat} | {error}]
+write    files: [{path, mode|null, kind, size}] (contents)            files: [{stat, path} | {error}]
 open     path, mode|null                                              upload: a number, of this connection
 append   upload (data)                                                {}
-commit   upload, abort                                                stat|null
+commit   upload, abort                                                stat, path; {} of an abort
 remove   paths                                                        faults: [{path, error}]
 stat     paths                                                        stats: [stat | null]
 scan     under, prune, depth|null, limit                              clock_ns, invalid, unreadable, truncated
@@ -44,8 +44,12 @@ info                                                                  attached, 
 end                                                                   {}; then every process dies and the sandbox ends
 ======== ============================================================ ==============================================
 
-Events: `run` with `stream` sends ``{"event": "output"}`` with bytes; `scan` sends ``{"event": "entries", "rows":
-[[path, *stat], …]}``, at most `SCAN_ROWS` each, sorted by path overall.
+An `unlisted` run is one of the server's own: no `list` shows it, and no other request finds it. The path that a
+`write` or `commit` answers with is where the file really lies, after every symlink.
+
+Events: every `run` sends ``{"event": "accepted"}`` before its command begins; with `stream` it also sends
+``{"event": "output"}`` with bytes. `scan` sends ``{"event": "entries", "rows": [[path, *stat], …]}``, at most
+`SCAN_ROWS` each, sorted by path overall.
 
 A `listen` of a port asked for again answers with the same socket, shared by the servers that asked; while none of them
 is attached the supervisor accepts there itself: egress is answered 503, a forward is closed. When a connection ends,

@@ -73,11 +73,11 @@ class Draft:
         except OSError as error:
             raise refusal(error, self._said) from None
 
-    def commit(self) -> list[object]:
-        """Put it in its place. Raises `Refused`."""
+    def commit(self) -> dict[str, object]:
+        """Put it in its place; answers with what the wire tells of a file written. Raises `Refused`."""
         try:
             os.rename(self._temporary, self._name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
-            described = describe(os.fstat(self._content))
+            described = _written(self._root, self._folder, self._name, describe(os.fstat(self._content)))
         except OSError as error:
             self.abort()
             raise refusal(error, self._said) from None
@@ -109,8 +109,8 @@ class Draft:
 
     def _create(self, mode: int | None) -> None:
         existing = _lstat(self._name, self._folder)
-        if existing is not None and stat.S_ISDIR(existing.st_mode):
-            raise _is_directory(self._said)
+        if existing is not None:
+            _check_replaceable(existing, self._said)
         if mode is None:
             mode = stat.S_IMODE(existing.st_mode) if existing is not None and _is_file(existing) else NEW_MODE
         elif not 0 <= mode <= MAX_MODE:
@@ -127,8 +127,8 @@ class Draft:
         self._content = self._folder = -1
 
 
-def write(root: Root, file: FileToBe) -> list[object]:
-    """Create or replace one file or symlink; answers with its stat. Raises `Refused`."""
+def write(root: Root, file: FileToBe) -> dict[str, object]:
+    """Create or replace one file or symlink; answers with its stat and path. Raises `Refused`."""
     if file.is_link:
         return _write_link(root, file)
     draft = Draft(root, file.path, file.mode)
@@ -167,16 +167,18 @@ def remove(root: Root, path: str) -> None:
         emptied = emptied.rpartition(b"/")[0]
 
 
-def _write_link(root: Root, file: FileToBe) -> list[object]:
+def _write_link(root: Root, file: FileToBe) -> dict[str, object]:
     folder, made, temporary = -1, list[bytes](), _temporary_name()
     try:
         folder, name, made = root.make_parent(checked(file.path), file.path)
         existing = _lstat(name, folder)
-        if not name or (existing is not None and stat.S_ISDIR(existing.st_mode)):
+        if not name:
             raise _is_directory(file.path)
+        if existing is not None:
+            _check_replaceable(existing, file.path)
         os.symlink(file.content, temporary, dir_fd=folder)
         os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
-        return describe(os.stat(name, dir_fd=folder, follow_symlinks=False))
+        return _written(root, folder, name, describe(os.stat(name, dir_fd=folder, follow_symlinks=False)))
     except (OSError, ValueError, Refused) as error:
         if folder >= 0:
             _unlink(temporary, folder)
@@ -200,6 +202,24 @@ def _lstat(name: bytes, folder: int) -> os.stat_result | None:
         return os.stat(name, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:
         return None
+
+
+def _check_replaceable(existing: os.stat_result, said: str) -> None:
+    if stat.S_ISDIR(existing.st_mode):
+        raise _is_directory(said)
+    if not (stat.S_ISREG(existing.st_mode) or stat.S_ISLNK(existing.st_mode)):
+        raise Refused(
+            "invalid_argument",
+            f"{shown(said)} is a device, a socket or a FIFO, not a file",
+            "Write to another path, or remove it first with execute_command.",
+        )
+
+
+def _written(root: Root, folder: int, name: bytes, described: list[object]) -> dict[str, object]:
+    """The path is where the file really lies: symlinks on the way there have been followed."""
+    parent = root.relative(folder)
+    path = parent + b"/" + name if parent else name
+    return {"stat": described, "path": path.decode("utf-8", "surrogateescape")}
 
 
 def _is_file(found: os.stat_result) -> bool:

@@ -189,11 +189,24 @@ class Manager:
             self._group.start_soon(workspace.keep_synced)
         except VaporformError as error:
             slot.error = error
+            await self._forget_stillborn(slot)
         except Exception:
             log.exception("opening the workspace %s failed", name)
             slot.error = Internal("opening the workspace failed unexpectedly", hint="The server's log has the details.")
         finally:
             slot.settled.set()
+
+    async def _forget_stillborn(self, slot: _Slot) -> None:
+        """A workspace that this opening made and that never lived must not be in the way of a better request."""
+        if not slot.created or slot.workspace is None:
+            return
+        record = slot.workspace.record
+        try:
+            if (await self._store.head(record.id)).number == 0:
+                await self._store.delete_workspace(record.id)
+                await self._provider.destroy(record.id, 1)
+        except VaporformError as error:
+            log.warning("left a workspace behind that could not be opened: %s", error)
 
     async def _record(self, owner: str, name: WorkspaceName, request: OpenRequest) -> tuple[WorkspaceRecord, bool]:
         now = time.time()

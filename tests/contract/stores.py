@@ -58,7 +58,7 @@ class Clock:
 async def open_store(kind: str, folder: Path, clock: Callable[[], float]) -> AsyncGenerator[Store]:
     match kind:
         case "sqlite":
-            async with open_sqlite(folder / "data" / "vaporform.db", clock=clock) as store:
+            async with open_sqlite(folder / "data" / "vaporform.sqlite3", clock=clock) as store:
                 yield store
         case _:
             raise ValueError(kind)

@@ -38,7 +38,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 async def fill(tmp_path: Path) -> None:
-    async with open_sqlite(tmp_path / "vaporform.db") as store:
+    async with open_sqlite(tmp_path / "vaporform.sqlite3") as store:
         workspace = await make_workspace(store)
         await write(store, workspace, FIRST)
         await store.put_blobs([blob(b"#!/bin/sh\n"), blob(b"../README.md")])
@@ -94,7 +94,7 @@ def test_the_shell_restores_the_newest_revision_and_an_older_one(folder: Path) -
 @pytest.mark.parametrize(("revision", "expected"), [(1, FIRST), (2, second()), (3, third())])
 def test_a_few_lines_of_python_restore_any_revision(folder: Path, revision: int, expected: dict[str, bytes]) -> None:
     (script,) = blocks("python")
-    run([sys.executable, "-c", script, "vaporform.db", "1", str(revision), "out"], folder)
+    run([sys.executable, "-c", script, "vaporform.sqlite3", "1", str(revision), "out"], folder)
     assert read_back(folder / "out") == expected
     if revision > 1:
         assert_links_and_modes(folder / "out")

@@ -131,7 +131,7 @@ async def check(store: Store, kept: dict[str, bytes]) -> None:
 
 async def main(arguments: argparse.Namespace) -> None:
     folder = Path(arguments.folder)
-    async with open_sqlite(folder / "vaporform.db", busy_s=60) as store:
+    async with open_sqlite(folder / "vaporform.sqlite3", busy_s=60) as store:
         match arguments.what:
             case "write":
                 await write_some(store, arguments.name, arguments.count)

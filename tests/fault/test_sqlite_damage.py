@@ -24,7 +24,7 @@ LARGE = os.urandom(3 * 1024 * 1024 + 5)
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    return tmp_path / "vaporform.db"
+    return tmp_path / "vaporform.sqlite3"
 
 
 @pytest.fixture

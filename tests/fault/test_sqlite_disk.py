@@ -72,7 +72,7 @@ def test_a_quota_that_is_met_is_told_and_loses_nothing(tmp_path: Path) -> None:
 
 
 async def prepared(folder: Path) -> None:
-    async with open_sqlite(folder / "vaporform.db") as store:
+    async with open_sqlite(folder / "vaporform.sqlite3") as store:
         await store.create_workspace(record("shared", id=WORKSPACE))
         await write(store, WORKSPACE, {"a": b"1"})
 
@@ -89,7 +89,7 @@ async def test_a_read_only_disk_is_told(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.geteuid() == 0, reason="permissions do not bind root")
 async def test_a_file_that_we_may_not_write_is_told(tmp_path: Path) -> None:
     await prepared(tmp_path)
-    (tmp_path / "vaporform.db").chmod(0o400)
+    (tmp_path / "vaporform.sqlite3").chmod(0o400)
     tmp_path.chmod(0o500)
     try:
         lines = run("look", tmp_path)

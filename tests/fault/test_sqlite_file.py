@@ -23,7 +23,7 @@ from vaporform_mcp.stores.sqlite import SqliteStore, open_sqlite
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    return tmp_path / "data" / "vaporform.db"
+    return tmp_path / "data" / "vaporform.sqlite3"
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ async def test_a_new_file_is_its_owners_alone(store: SqliteStore, path: Path) ->
         os.umask(before)
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     modes = {each.name: stat.S_IMODE(each.stat().st_mode) for each in path.parent.iterdir()}
-    assert modes == {"vaporform.db": 0o600, "vaporform.db-wal": 0o600, "vaporform.db-shm": 0o600}
+    assert modes == {"vaporform.sqlite3": 0o600, "vaporform.sqlite3-wal": 0o600, "vaporform.sqlite3-shm": 0o600}
 
 
 @pytest.mark.parametrize("size", [20, 600, 10_000])
@@ -68,7 +68,7 @@ async def test_a_file_that_is_no_database_is_left_alone(store: SqliteStore, path
     path.parent.mkdir()
     path.write_bytes(b"my notes\n" * size)
     refused = await refusal(store, path)
-    assert "vaporform.db is not a database" in str(refused)
+    assert "vaporform.sqlite3 is not a database" in str(refused)
     assert "Move that file away" in refused.hint
     assert path.read_bytes() == b"my notes\n" * size
 
@@ -180,7 +180,7 @@ async def test_a_cancelled_call_leaves_no_transaction_open(store: SqliteStore, p
 async def test_a_file_that_was_moved_away_is_made_anew_and_the_old_one_is_whole(store: SqliteStore, path: Path) -> None:
     workspace = await make_workspace(store)
     await write(store, workspace, {"a": b"1"})
-    elsewhere = path.parent.parent / "vaporform.db"
+    elsewhere = path.parent.parent / "vaporform.sqlite3"
     path.rename(elsewhere)
     assert await store.get_workspace("ada", "site") is None
     fresh = await make_workspace(store)
@@ -209,4 +209,4 @@ async def test_a_closed_store_says_so(store: SqliteStore) -> None:
 async def test_closing_leaves_one_file(path: Path) -> None:
     async with open_sqlite(path) as store:
         await write(store, await make_workspace(store), {"a": b"1"})
-    assert [each.name for each in path.parent.iterdir()] == ["vaporform.db"]
+    assert [each.name for each in path.parent.iterdir()] == ["vaporform.sqlite3"]

@@ -84,8 +84,8 @@ def assert_is_sound(path: Path) -> None:
 
 
 async def assert_nothing_was_lost(folder: Path, told: list[str]) -> None:
-    assert_is_sound(folder / "vaporform.db")
-    async with open_sqlite(folder / "vaporform.db") as store:
+    assert_is_sound(folder / "vaporform.sqlite3")
+    async with open_sqlite(folder / "vaporform.sqlite3") as store:
         report = await store.verify()
         assert not report.missing
         assert not report.corrupt
@@ -105,10 +105,10 @@ async def test_a_process_killed_at_any_moment_loses_nothing_that_it_was_told_is_
         told += killed_at_some_moment(tmp_path)
         await assert_nothing_was_lost(tmp_path, told)
         told = told[-50:]
-    async with open_sqlite(tmp_path / "vaporform.db") as store:
+    async with open_sqlite(tmp_path / "vaporform.sqlite3") as store:
         await store.prune(WORKSPACE, keep_after=0, grace_s=0)
         await write(store, WORKSPACE, {"last": b"word"})
-    assert_is_sound(tmp_path / "vaporform.db")
+    assert_is_sound(tmp_path / "vaporform.sqlite3")
 
 
 @pytest.mark.timeout(300)
@@ -135,7 +135,7 @@ async def test_many_processes_may_make_the_file_at_once(tmp_path: Path) -> None:
 
 
 async def test_two_stores_of_one_process_see_each_others_writes(tmp_path: Path) -> None:
-    async with open_sqlite(tmp_path / "vaporform.db") as one, open_sqlite(tmp_path / "vaporform.db") as two:
+    async with open_sqlite(tmp_path / "vaporform.sqlite3") as one, open_sqlite(tmp_path / "vaporform.sqlite3") as two:
         workspace = await make_workspace(one)
         for turn in range(10):
             await write(one, workspace, {"a": b"%d" % turn})

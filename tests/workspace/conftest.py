@@ -40,7 +40,7 @@ def start_server(tmp_path: Path) -> ServerFactory:
     @asynccontextmanager
     async def start() -> AsyncGenerator[Server]:
         async with (
-            open_sqlite(tmp_path / "vaporform.db") as store,
+            open_sqlite(tmp_path / "vaporform.sqlite3") as store,
             open_local(config) as provider,
             open_manager(
                 store, provider, lambda name: HostLock(tmp_path / "locks" / name), Spec(provider="local")

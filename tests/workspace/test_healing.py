@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from tests.workspace.conftest import Server, ServerFactory
-from tests.workspace.helpers import opened, path, run, shell
+from tests.workspace.helpers import eventually, opened, path, run, shell
 from vaporform_mcp.sandboxes.base import RunState
 from vaporform_mcp.sandboxes.local.registry import known_sandboxes
 
@@ -86,8 +86,11 @@ async def test_a_command_that_runs_while_its_sandbox_ends_is_lost_not_repeated(s
 
     async with anyio.create_task_group() as group:
         group.start_soon(long)
-        while "count.txt" not in await shell(workspace, "ls"):
-            await anyio.sleep(0.02)
+
+        async def begun() -> bool:
+            return "count.txt" in await shell(workspace, "ls")
+
+        await eventually(begun)
         await _kill_sandbox(server)
     assert states == [RunState.LOST]
     assert await shell(workspace, "cat count.txt") == "once\n"

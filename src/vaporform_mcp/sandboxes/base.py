@@ -275,8 +275,8 @@ class Sandbox(Protocol):
     async def write_files(self, files: Sequence[FileWrite]) -> Sequence[FileStat | FileFault]:
         """Replace or create files, each atomically; missing folders are made. Together at most
         `MAX_FILE_BATCH_BYTES`, else TooLarge. A symlink on the way is followed if it stays inside the workspace; the
-        path answered is where the file really lies. Faults: InvalidArgument (a device, socket or FIFO), IsDirectory, NotADirectory (a part of the path is a file), InvalidPath, PermissionDenied, LimitReached
-        (disk full).
+        path answered is where the file really lies. Faults: InvalidArgument (a device, socket or FIFO), IsDirectory,
+        NotADirectory (a part of the path is a file), InvalidPath, PermissionDenied, LimitReached (disk full).
         """
         ...
 

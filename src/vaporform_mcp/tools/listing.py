@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # a server that is only asked for its tools must not pay for 
 __all__ = ["found_result", "listing_result", "replaced_result", "written_result"]
 
 MAX_LINE_CHARS = 400
+MAX_INVALID = 5
 MAX_DIFF_CHARS = 20_000
 TEXT_LIMIT = 38_000  # of a list's text: the rest of a result's limit is for what is said beside it
 
@@ -66,10 +67,19 @@ def listing_result(path: WorkspacePath, listing: Listing) -> ToolResult:
     entries: list[Json] = [{"path": each.path, "kind": each.kind.value, "size": each.size} for each in shown]
     return ToolResult(
         text=paragraphs(
-            "\n".join(lines) or f"{path or 'The workspace'} is empty.", _listing_end(listing, truncated=truncated)
+            "\n".join(lines) or f"{path or 'The workspace'} is empty.",
+            _listing_end(listing, truncated=truncated),
+            _unspeakable(listing.invalid),
         ),
         facts={"entries": entries, "truncated": truncated},
     )
+
+
+def _unspeakable(names: Sequence[str]) -> str:
+    if not names:
+        return ""
+    shown = ", ".join(cut_line(name, 80) for name in names[:MAX_INVALID])
+    return f"[{count(len(names), 'name')} that no path can hold, rename with execute_command: {shown}]"
 
 
 def found_result(found: Found) -> ToolResult:

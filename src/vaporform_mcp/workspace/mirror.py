@@ -45,6 +45,7 @@ class Mirror:
         # Holds: at most one append of ours is under way, so that a server never conflicts with itself.
         self._appending = anyio.Lock()
         self.error: str | None = None
+        self._mend = ""
         self._pause_s = FIRST_PAUSE_S
         self._retry_at = 0.0
 
@@ -57,11 +58,11 @@ class Mirror:
         """Around every use of the store that may be put off. Raises `StoreUnavailable` at once while it is left alone;
         a failure inside makes it be left alone for longer, a success ends that."""
         if self.error is not None and time.monotonic() < self._retry_at:
-            raise StoreUnavailable(self.error, hint="The files are safe in the sandbox; the mirror follows by itself.")
+            raise StoreUnavailable(self.error, hint=f"{self._mend} The mirror follows by itself.".strip())
         try:
             yield
         except StoreUnavailable as error:
-            self.error = error.message
+            self.error, self._mend = error.message, error.hint
             self._retry_at = time.monotonic() + self._pause_s * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
             self._pause_s = min(self._pause_s * 2, LONGEST_PAUSE_S)
             raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 
 from vaporform_mcp.errors import NotFound, SandboxLost, SandboxUnavailable, TooLarge, VaporformError
 from vaporform_mcp.exclusions import PRUNED_FOLDERS
@@ -42,7 +43,7 @@ class Reader:
             return FileText(
                 path=path, content=result.content, mime_type=kind, source="sandbox", revision=None, removed=False
             )
-        missing = NotFound(f"{path} does not exist", hint=await self._near(path))
+        missing = NotFound(f"{path!r} does not exist", hint=await self._near(path))
         return await self._from_mirror(path, missing, removed=True)
 
     async def list(self, path: WorkspacePath, *, recursive: bool, limit: int) -> Listing:
@@ -57,7 +58,7 @@ class Reader:
             raise NotFound(error.message, hint=await self._near(path)) from error
         entries = [Listed(path=item.path, kind=item.stat.kind, size=item.stat.size) for item in scan.entries]
         unlisted = [item.path for item in scan.entries if recursive and _is_pruned(item)]
-        return Listing(entries=entries, unlisted=unlisted, truncated=scan.truncated)
+        return Listing(entries=entries, unlisted=unlisted, invalid=scan.invalid, truncated=scan.truncated)
 
     async def _from_mirror(self, path: WorkspacePath, why: VaporformError, *, removed: bool) -> FileText:
         """Raises `why` where the mirror cannot help."""
@@ -117,8 +118,8 @@ async def read_one(sandbox: Sandbox, path: WorkspacePath) -> FileContent | None:
             return None
         case TooLarge():
             raise TooLarge(
-                f"{path} is over {MAX_READ_BYTES // 1024**2} MiB",
-                hint=f"Read a part of it with execute_command, such as: sed -n 1,200p {path}",
+                f"{path!r} is over {MAX_READ_BYTES // 1024**2} MiB",
+                hint=f"Read a part of it with execute_command, such as: sed -n 1,200p {shlex.quote(path)}",
             )
         case error:
             raise error

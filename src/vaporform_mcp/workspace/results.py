@@ -87,11 +87,13 @@ class Listed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
-    """`unlisted` are folders named but not descended into (node_modules and its kind)."""
+    """`unlisted` are folders named but not descended into (node_modules and its kind); `invalid` are names that no path
+    can hold, escaped."""
 
     entries: Sequence[Listed]
     unlisted: Sequence[WorkspacePath]
     truncated: bool
+    invalid: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

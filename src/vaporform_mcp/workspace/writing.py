@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from vaporform_mcp import edits
-from vaporform_mcp.errors import NotFound, NotText, StoreUnavailable
+from vaporform_mcp.errors import NotFound, NotText, StoreUnavailable, VaporformError
 from vaporform_mcp.locks import HostLock, PathLocks
 from vaporform_mcp.sandboxes.base import MAX_FILE_BATCH_BYTES, FileContent, FileFault, FileStat, FileWrite, Sandbox
 from vaporform_mcp.stores.base import Blob
@@ -69,7 +69,7 @@ class Writer:
                 revision = await self._commit(live, stat, content, digest, read_at, made_by)
         except StoreUnavailable as error:
             self._loop.request(made_by)
-            return _written(path, content, digest, mirror_error=error.message)
+            return _written(path, content, digest, mirror_error=_told(error))
         return _written(path, content, digest, revision=revision)
 
     async def _commit(
@@ -101,6 +101,10 @@ def _written(
     )
 
 
+def _told(error: VaporformError) -> str:
+    return f"{error.message}: {error.hint}" if error.hint else error.message
+
+
 async def _put(sandbox: Sandbox, path: WorkspacePath, content: bytes) -> FileStat:
     if len(content) > MAX_FILE_BATCH_BYTES:
         return await sandbox.write_stream(path, _chunks(content))
@@ -122,10 +126,10 @@ async def _read_text(sandbox: Sandbox, path: WorkspacePath) -> str:
             # Bytes that are no UTF-8 survive an edit elsewhere in the file.
             return content.decode("utf-8", errors="surrogateescape")
         case FileContent():
-            raise NotText(f"{path} is a binary file", hint="Write it whole with write_to_file, encoding base64.")
+            raise NotText(f"{path!r} is a binary file", hint="Write it whole with write_to_file, encoding base64.")
         case FileFault(error=NotFound()):
             raise NotFound(
-                f"{path} does not exist in the sandbox", hint="Create it with write_to_file, or look with list_files."
+                f"{path!r} does not exist in the sandbox", hint="Create it with write_to_file, or look with list_files."
             )
         case FileFault(error=error):
             raise error

@@ -11,7 +11,7 @@ from vaporform_mcp.errors import StoreUnavailable
 
 __all__ = ["FILE", "is_lasting", "translated"]
 
-FILE = "the store file vaporform.db"
+FILE = "the store file vaporform.sqlite3"
 """What messages call it: they reach the model, which must not learn a path of the host."""
 
 _NAMED = "`vaporform-mcp doctor` names its path"

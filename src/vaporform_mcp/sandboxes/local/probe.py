@@ -48,7 +48,7 @@ _CAUSES = (
         "Raise it: sudo sysctl -w user.max_user_namespaces=28633.",
     ),
     _Cause(
-        re.compile(r"No permissions to create|[Cc]reating new namespace failed|unshare: Operation not permitted"),
+        re.compile(r"No permissions to creat|[Cc]reating new namespace failed|unshare: Operation not permitted"),
         "this system does not let ordinary programs make namespaces, which isolate commands",
         _NAMESPACES_OFF,
     ),

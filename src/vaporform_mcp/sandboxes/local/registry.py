@@ -40,7 +40,7 @@ class Known:
 
 
 async def known_sandboxes(data_dir: Path) -> Sequence[Known]:
-    """Every sandbox that has a folder, sorted by name. Looking starts none; its time to end begins anew with it."""
+    """Every sandbox that has a folder, sorted by name. Looking starts none, and keeps none from ending."""
     async with background() as tasks:
         return [await _look(folder, tasks) for folder in layout.folders(data_dir)]
 

@@ -81,9 +81,6 @@ class Manager:
             raise InvalidArgument("branch was given without git_url", hint="Give both, or neither.")
         if request.git_url is not None:
             check_git(request.git_url, request.branch)
-        slot = self._slots.get((owner, name))
-        if slot is not None and slot.workspace is not None:
-            _agree(slot.workspace.record, request)
         slot = self._slot(owner, name, request)
         info: SandboxInfo | None = None
         with anyio.move_on_after(wait_s):

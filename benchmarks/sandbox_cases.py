@@ -48,6 +48,8 @@ def first_command(bench: Bench, *, judged: bool) -> Sequence[Row]:
     alone = Row(key="first-command", title="Of the latter, `echo hi`", unit="ms", baseline=None)
     number = 0
     for subject in turns(_ours(bench), bench.effort.openings):
+        if bench.gave_up(subject, first.title):
+            continue
         with bench.leaving_out(subject, first.title), subject.session() as client:
             for row in (first, later):
                 opened, ran = _open(client, f"new-{number}")

@@ -5,13 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import anyio
+import pytest
 
 from tests.durability.machine import in_time, run, stored
 from tests.durability.small_disks import SMALL_DISK, SMALL_STORE, ServerOnDisk, needs_mounts
 from tests.e2e.judging import assert_fit, assert_refused
 from tests.e2e.stdio_client import environment_in
 
-pytestmark = needs_mounts
+# An ordinary user who mounts is root of a namespace for that, and the provider runs nothing for such a root.
+pytestmark = [needs_mounts, pytest.mark.root]
 BIG = "x" * 5_000_000
 
 

@@ -6,18 +6,18 @@ synced, and that moment is safely later than its last change ("racy git", Docume
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from vaporform_mcp.exclusions import is_excluded
 from vaporform_mcp.types import Change, Entry, EntryKind, Stat, WorkspacePath
 
-__all__ = ["CLOCK_GRAIN_NS", "Index", "Nominated", "changes_between", "nominate"]
+__all__ = ["CLOCK_GRAIN_NS", "MIRRORED", "Index", "Nominated", "changes_between", "is_unchanged", "nominate"]
 
 CLOCK_GRAIN_NS = 20_000_000
 """Two changes closer than this may bear one time stamp: kernels stamp files by a tick of 1 to 10 ms."""
 
-_MIRRORED = frozenset({EntryKind.FILE, EntryKind.SYMLINK})
+MIRRORED = frozenset({EntryKind.FILE, EntryKind.SYMLINK})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,24 +41,37 @@ class Nominated:
     same: Mapping[WorkspacePath, Stat]
 
 
+def is_unchanged(path: WorkspacePath, stat: Stat, index: Index) -> bool:
+    """Whether the index proves that the path is as it was when it was last synced."""
+    return stat.ctime_ns < index.clock_ns - CLOCK_GRAIN_NS and index.stats.get(path) == stat
+
+
 def nominate(
-    scanned: Iterable[tuple[WorkspacePath, Stat]], index: Index, tree: Mapping[WorkspacePath, Entry], *, complete: bool
+    scanned: Iterable[tuple[WorkspacePath, Stat]],
+    index: Index,
+    tree: Mapping[WorkspacePath, Entry],
+    *,
+    complete: bool,
+    suspects: Container[WorkspacePath] = frozenset(),
 ) -> Nominated:
-    """Compare a scan with the index. `complete` unset (folders were unreadable): what is unlisted proves nothing."""
+    """Compare a scan with the index. `complete` unset (it was cut short): what is unlisted proves nothing.
+
+    `suspects` are read whatever the index says: the tree has changed there since the index was made, so that it does
+    not vouch for what the tree now has.
+    """
     read: list[tuple[WorkspacePath, Stat]] = []
     same: dict[WorkspacePath, Stat] = {}
     seen: set[WorkspacePath] = set()
     leaves: set[str] = set()
-    settled_ns = index.clock_ns - CLOCK_GRAIN_NS
     for path, stat in scanned:
-        if stat.kind not in _MIRRORED:
+        if stat.kind not in MIRRORED:
             continue
         leaves.add(path)
         tracked = path in tree
         if not tracked and is_excluded(path):
             continue
         seen.add(path)
-        if tracked and stat.ctime_ns < settled_ns and index.stats.get(path) == stat:
+        if tracked and path not in suspects and is_unchanged(path, stat, index):
             same[path] = stat
         else:
             read.append((path, stat))

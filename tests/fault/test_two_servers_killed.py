@@ -102,7 +102,8 @@ def test_two_servers_heal_one_lost_sandbox_once(tmp_path: Path) -> None:
 
 def opened(machine: Machine, stack: ExitStack) -> StdioServer:
     server = stack.enter_context(machine.server())
-    assert server.call("open_workspace", name="default").facts["state"] == "ready"
+    result = server.call("open_workspace", name="default")
+    assert result.facts.get("state") == "ready", (result.text, server.logged())
     return server
 
 

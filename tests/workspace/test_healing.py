@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sqlite3
 
 import anyio
 import pytest
@@ -134,3 +135,31 @@ async def _kill_sandbox(server: Server) -> None:
     assert pids
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
+
+
+async def test_what_a_killed_sandbox_left_unmirrored_is_mirrored_once_it_is_back(server: Server) -> None:
+    workspace = await opened(server.manager)
+    await workspace.sync(made_by="test")
+    started = await run(workspace, "echo late > late.txt; sleep 60", wait_s=0.1)
+    assert started.result.state is RunState.RUNNING
+    await _kill_sandbox(server)
+    await shell(workspace, "true")
+
+    async def mirrored() -> bool:
+        return await server.store.entry(workspace.record.id, path("late.txt")) is not None
+
+    await eventually(mirrored)
+
+
+async def test_a_workspace_all_of_whose_contents_are_damaged_still_opens_and_names_them(server: Server) -> None:
+    workspace = await opened(server.manager)
+    await workspace.write(path("a.txt"), b"only content", made_by="write_to_file")
+    with sqlite3.connect(server.data / "vaporform.sqlite3") as database:
+        database.execute("UPDATE chunks SET content = x'00'")
+    database.close()
+    await server.provider.destroy(workspace.record.id, 1)
+    await shell(workspace, "true")
+    [notice] = workspace.take_notices()
+    assert "a.txt" in notice
+    await workspace.sync(made_by="test")
+    assert await server.store.entry(workspace.record.id, path("a.txt")) is not None, "absence is no deletion"

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import anyio
+import pytest
+
 from tests.workspace.conftest import Server
 from tests.workspace.helpers import eventually, opened, path, run, shell
-from vaporform_mcp.types import EntryKind
+from vaporform_mcp.stores.base import Blob
+from vaporform_mcp.types import Change, EntryKind
+from vaporform_mcp.workspace.files import digest_of
 
 
 async def test_files_that_a_command_made_changed_and_removed_reach_the_mirror_by_themselves(server: Server) -> None:
@@ -135,3 +142,69 @@ async def test_a_folder_that_became_a_link_takes_the_files_under_it_out_of_the_t
     assert set(await server.store.tree(workspace.record.id)) == {"d", "other/a.txt", "other/b.txt"}
     await server.provider.destroy(workspace.record.id, 1)
     assert await shell(workspace, "readlink d; cat d/a.txt d/b.txt") == "other\noldnew"
+
+
+@pytest.mark.parametrize("before", ["echo x > thing", "ln -s /nowhere thing"])
+async def test_a_file_or_link_that_became_a_folder_leaves_the_tree_to_what_is_in_it(
+    server: Server, before: str
+) -> None:
+    workspace = await opened(server.manager)
+    await shell(workspace, before)
+    await workspace.sync(made_by="test")
+    await shell(workspace, "rm thing; mkdir thing; echo inner > thing/a.txt")
+    await workspace.sync(made_by="test")
+    assert set(await server.store.tree(workspace.record.id)) == {"thing/a.txt"}
+    await server.provider.destroy(workspace.record.id, 1)
+    assert await shell(workspace, "cat thing/a.txt") == "inner\n"
+
+
+async def test_a_large_file_that_cannot_be_read_or_keeps_growing_holds_nothing_else_up(server: Server) -> None:
+    workspace = await opened(server.manager)
+    await shell(workspace, "head -c 9000000 /dev/zero > closed.bin; chmod 000 closed.bin; echo x > fine.txt")
+    await run(workspace, "while :; do head -c 9000000 /dev/zero >> growing.log; done", wait_s=0.5)
+    report = await workspace.sync(made_by="test")
+    assert {problem.partition(":")[0] for problem in report.problems} >= {"closed.bin"}
+    assert path("fine.txt") in await server.store.tree(workspace.record.id)
+
+
+async def test_a_mirror_that_came_to_differ_behind_an_unchanged_file_is_put_right(server: Server) -> None:
+    workspace = await opened(server.manager)
+    await workspace.write(path("a.txt"), b"in the sandbox", made_by="write_to_file")
+    await anyio.sleep(0.1)  # past the clock's grain, so that the index would vouch for the file
+    await workspace.sync(made_by="test")
+    wrong = b"somebody's late commit"
+    entry = await server.store.entry(workspace.record.id, path("a.txt"))
+    assert entry is not None
+    late = replace(entry, digest=digest_of(wrong), size=len(wrong))
+    await server.store.put_blobs([Blob(digest=late.digest, content=wrong, mime_type="text/plain")])
+    head = await server.store.head(workspace.record.id)
+    change = Change(path=path("a.txt"), entry=late)
+    await server.store.append(
+        workspace.record.id, parent=head.number, revision_id="late", epoch=head.epoch, changes=[change], made_by="other"
+    )
+    await workspace.sync(made_by="test")
+    entry = await server.store.entry(workspace.record.id, path("a.txt"))
+    assert entry is not None
+    assert entry.digest == digest_of(b"in the sandbox")
+
+
+async def test_what_a_process_writes_last_is_mirrored_although_it_has_ended(server: Server) -> None:
+    workspace = await opened(server.manager)
+    await run(workspace, "for i in 1 2 3 4 5 6 7 8; do echo $i > last.txt; sleep 0.1; done", wait_s=0)
+
+    async def followed() -> bool:
+        entry = await server.store.entry(workspace.record.id, path("last.txt"))
+        return entry is not None and entry.digest == digest_of(b"8\n")
+
+    await eventually(followed, limit_s=40)
+
+
+async def test_one_folder_that_cannot_be_read_keeps_its_own_files_and_no_others(server: Server) -> None:
+    workspace = await opened(server.manager)
+    await shell(workspace, "mkdir closed; echo x > closed/kept.txt; echo y > gone.txt")
+    await workspace.sync(made_by="test")
+    await shell(workspace, "chmod 000 closed; rm gone.txt")
+    report = await workspace.sync(made_by="test")
+    assert set(await server.store.tree(workspace.record.id)) == {"closed/kept.txt"}
+    assert any("closed" in problem for problem in report.problems)
+    await shell(workspace, "chmod 755 closed")

@@ -77,8 +77,14 @@ class Store(Protocol):
         """
         ...
 
-    async def delete_workspace(self, workspace_id: str) -> None:
-        """Forget the workspace, its revisions and, later, the blobs that only it used. For good."""
+    async def delete_workspace(self, workspace_id: str, *, version: int | None = None) -> None:
+        """Forget the workspace, its revisions and, later, the blobs that only it used. For good.
+
+        Where `version` is given, only if the kept record still has it. One that is not there is no failure.
+
+        Raises:
+            Conflict: somebody updated the record since; nothing is forgotten.
+        """
         ...
 
     # Blobs -----------------------------------------------------------------------------------------------------

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import anyio.to_thread
 
-from vaporform_mcp.errors import InvalidArgument, NotFound, TooLarge, VaporformError
-from vaporform_mcp.sandboxes.base import MAX_FILE_BATCH_BYTES, FileContent, FileFault, Sandbox
+from vaporform_mcp.errors import Conflict, InvalidArgument, NotFound, PermissionDenied, TooLarge, VaporformError
+from vaporform_mcp.sandboxes.base import MAX_FILE_BATCH_BYTES, FileContent, FileFault, FileStat, Sandbox
 from vaporform_mcp.stores.base import Blob
 from vaporform_mcp.types import Entry, EntryKind, Stat, WorkspacePath
 from vaporform_mcp.workspace.files import digest_of, entry_of, hash_stream
@@ -70,7 +70,9 @@ async def _capture_batch(sandbox: Sandbox, mirror: Mirror, batch: list[Workspace
                 contents.append(result)
             case FileFault(path=path, error=TooLarge()) if len(batch) > 1:
                 # It grew since the scan, or the batch did: alone it fits, or it is streamed.
-                again += [(item.path, item.stat) for item in await sandbox.stat_files([path]) if item is not None]
+                again += [
+                    (item.path, item.stat) for item in await sandbox.stat_files([path]) if isinstance(item, FileStat)
+                ]
             case FileFault(path=path, error=error):
                 _fault(captured, path, error)
     blobs = await _hashed(contents, captured)
@@ -108,22 +110,24 @@ async def _capture_large(sandbox: Sandbox, mirror: Mirror, path: WorkspacePath, 
     try:
         for _ in range(LARGE_TRIES):
             before = (await sandbox.stat_files([path]))[0]
+            if isinstance(before, FileFault):
+                raise before.error
             if before is None:
                 captured.gone.append(path)
                 return
-            digest, size, head = await hash_stream(sandbox.read_stream(path))
-            entry = entry_of(path, before.stat, digest, head)
             try:
+                digest, size, head = await hash_stream(sandbox.read_stream(path))
+                entry = entry_of(path, before.stat, digest, head)
                 if await mirror.missing(frozenset({digest})):
                     await mirror.put_large(digest, size, sandbox.read_stream(path), entry.mime_type)
-            except InvalidArgument:
-                continue  # it changed between the two readings
+            except (Conflict, InvalidArgument):
+                continue  # it changed while it was read, or between the two readings
             after = (await sandbox.stat_files([path]))[0]
             if after == before:
                 captured.found[path], captured.stats[path] = entry, before.stat
                 return
         captured.kept[path] = "kept changing while it was read"
-    except (InvalidArgument, NotFound) as error:
+    except (InvalidArgument, NotFound, PermissionDenied) as error:
         _fault(captured, path, error)
 
 

@@ -8,9 +8,12 @@ from collections.abc import Callable, Sequence
 import anyio
 
 from vaporform_mcp.errors import StoreUnavailable, VaporformError
+from vaporform_mcp.exclusions import PRUNED_FOLDERS, is_excluded
 from vaporform_mcp.locks import HostLock
 from vaporform_mcp.sandboxes.base import Command, OnPhase, Preview, ProcessStatus, Provider, RunState, SandboxInfo
 from vaporform_mcp.stores.base import Store
+from vaporform_mcp.sync import MIRRORED
+from vaporform_mcp.techstack import TechStack
 from vaporform_mcp.types import WorkspaceName, WorkspacePath, WorkspaceRecord
 from vaporform_mcp.workspace.completion import find_stack, serve
 from vaporform_mcp.workspace.lifeline import Lifeline
@@ -48,8 +51,8 @@ class Workspace:
     def __init__(self, record: WorkspaceRecord, store: Store, provider: Provider, lock: HostLock) -> None:
         self._store = store
         self._lock = lock
-        self._lifeline = Lifeline(record, store, Opener(store, provider, lock))
         self._loop = SyncLoop(self._sync_in_background)
+        self._lifeline = Lifeline(record, store, Opener(store, provider, lock), lambda: self._loop.request("self-heal"))
         self._writer = Writer(self._lifeline, lock, self._loop)
         self._reader = Reader(self._lifeline, store)
         self._runner = Runner(self._lifeline)
@@ -101,6 +104,7 @@ class Workspace:
     ) -> Executed:
         """Run a command; the sync that follows it is made in the background and never delays the answer."""
         made_by = f"execute_command: {command.text[:MADE_BY_COMMAND]}"
+        self._loop.request(made_by)  # so that one that goes on for long is followed while it does
         try:
             result, previews = await self._runner.execute(
                 command, wait_s=wait_s, background=background, on_output=on_output
@@ -113,7 +117,8 @@ class Workspace:
         self, process_id: str, *, wait_s: float, data: bytes | None, offset: int | None, limit: int
     ) -> Checked:
         checked = await self._runner.check(process_id, wait_s=wait_s, data=data, offset=offset, limit=limit)
-        self._loop.request("check_process")
+        if checked.status.state is not RunState.RUNNING:
+            self._loop.request("check_process")
         return checked
 
     async def processes(self) -> Sequence[ProcessStatus]:
@@ -134,11 +139,10 @@ class Workspace:
         """
         del result
         warnings: list[str] = []
-        report, label = await self._checkpoint(warnings)
-        live = await self._lifeline.use(_reachable)
-        tree = dict(await live.mirror.tree()) if report is not None else {}
-        paths = sorted(tree) or [item.path for item in (await live.sandbox.scan(limit=5_000)).entries]
-        stack = await find_stack(live.sandbox, paths)
+        deadline = anyio.current_time() + wait_s
+        report, label = await self._checkpoint(warnings, wait_s / 2)
+        paths, stack = await self._lifeline.use(_paths_and_stack)
+        wait_s = max(1.0, deadline - anyio.current_time())
         serving = await serve(self._lifeline, self._runner, stack, command=command, limit_s=wait_s)
         if serving.dev_server is not None and serving.dev_server.error is not None:
             warnings.append(f"the development server did not come up: {serving.dev_server.error}")
@@ -146,7 +150,7 @@ class Workspace:
             self._loop.request("attempt_completion")
         return Completed(
             checkpoint=label,
-            files_total=len(tree),
+            files_total=len(paths),
             files_synced=report.changed if report is not None else 0,
             mirror=self.mirror_state(),
             mirrored=report is not None,
@@ -172,6 +176,13 @@ class Workspace:
         """Sync now: one that begins after this call, whatever syncs are under way. Heals a lost sandbox."""
         return await self._lifeline.use(lambda live: self._sync(live, made_by, label))
 
+    async def sync_locked(self, made_by: str) -> None:
+        """Sync the sandbox as it is, for a caller that holds the workspace's host lock exclusively."""
+        live = self._lifeline.live
+        if live is not None:
+            async with self._syncing:
+                await Syncer(live.sandbox, live.mirror).run(made_by=made_by)
+
     async def keep_synced(self) -> None:
         """Run the background syncs; never returns."""
         await self._loop.run()
@@ -189,13 +200,18 @@ class Workspace:
                 log.warning("gave up the last sync of %s after %s s", self.record.id, FINAL_SYNC_LIMIT_S)
         await self._lifeline.aclose()
 
-    async def _checkpoint(self, warnings: list[str]) -> tuple[SyncReport | None, str]:
+    async def _checkpoint(self, warnings: list[str], limit_s: float) -> tuple[SyncReport | None, str]:
         label = f"complete-{self.mirror_state().revision + 1}"
+        report: SyncReport | None = None
         try:
-            report = await self.sync(made_by="attempt_completion", label=label)
+            label = await self._lifeline.use(_next_label)
+            with anyio.move_on_after(limit_s):
+                report = await self.sync(made_by="attempt_completion", label=label)
         except StoreUnavailable as error:
-            self._loop.request("attempt_completion")
             warnings.append(f"the mirror could not be brought up to date: {error.message}")
+        if report is None:
+            self._loop.request("attempt_completion")
+            warnings.append("the mirror is brought up to date in the background; completing again waits for it")
             return None, label
         warnings += [f"not mirrored: {problem}" for problem in report.problems[:MAX_WARNINGS]]
         return report, label
@@ -205,24 +221,38 @@ class Workspace:
             asked = self._loop.requests
             if self._syncer is None or self._syncer_of is not live:
                 self._syncer, self._syncer_of = Syncer(live.sandbox, live.mirror), live
-            with live.mirror.attempt():
+            with live.mirror.attempt(probe=True):
                 report = await self._syncer.run(made_by=made_by, label=label)
             self._loop.covered(asked)
+            self._lifeline.unmirrored.clear()
             return report
 
     async def _sync_in_background(self, made_by: str) -> SyncOutcome:
         live = self._lifeline.live
         if live is None:
             return SyncOutcome(changed=False, watch=False)
+        # Asked before the scan: what ends while it runs may have written behind its back, and is looked at once more.
+        processes = await live.sandbox.processes()
+        running = {status.id for status in processes if status.state is RunState.RUNNING}
+        self._lifeline.forget_ended(running)
         try:
             report = await self._sync(live, made_by, None)
         except StoreUnavailable:
             return SyncOutcome(changed=False, watch=False, retry_in_s=max(0.5, live.mirror.retry_in_s))
-        processes = await live.sandbox.processes()
-        watch = any(status.state is RunState.RUNNING for status in processes)
-        return SyncOutcome(changed=report.changed > 0, watch=watch)
+        # After a change too: a child that its command left in the background is no process of ours to see.
+        return SyncOutcome(changed=report.changed > 0, watch=bool(running) or report.changed > 0)
 
 
-async def _reachable(live: Live) -> Live:
-    await live.sandbox.listening_ports()
-    return live
+async def _next_label(live: Live) -> str:
+    await live.mirror.refresh()
+    return f"complete-{live.mirror.head.number + 1}"
+
+
+async def _paths_and_stack(live: Live) -> tuple[Sequence[WorkspacePath], TechStack]:
+    """The tree's paths, or those in the sandbox where the store cannot tell."""
+    try:
+        paths = sorted(await live.mirror.tree())
+    except StoreUnavailable:
+        scan = await live.sandbox.scan(prune=PRUNED_FOLDERS)
+        paths = [item.path for item in scan.entries if item.stat.kind in MIRRORED and not is_excluded(item.path)]
+    return paths, await find_stack(live.sandbox, paths)

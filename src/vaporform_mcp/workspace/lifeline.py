@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import TypeVar
 
 import anyio
@@ -11,7 +11,7 @@ import anyio
 from vaporform_mcp.errors import Conflict, NotFound, SandboxLost, VaporformError
 from vaporform_mcp.sandboxes.base import OnPhase
 from vaporform_mcp.stores.base import Store
-from vaporform_mcp.types import Phase, WorkspaceRecord
+from vaporform_mcp.types import Phase, WorkspacePath, WorkspaceRecord
 from vaporform_mcp.workspace.opening import Live, Opener
 
 __all__ = ["Lifeline"]
@@ -23,6 +23,7 @@ T = TypeVar("T")
 UPDATE_TRIES = 10
 MAX_NOTICES = 10
 MAX_NAMED = 10
+MAX_UNMIRRORED = 200
 _REBUILT = (
     "The sandbox had been lost and was rebuilt from the mirror. Every mirrored file is back. What did not come back: "
     "running processes, installed packages (node_modules, virtual environments), build output and whatever lay outside "
@@ -34,10 +35,13 @@ class Lifeline:
     """Lends the live sandbox to one operation at a time or many; a lost one is replaced, once for all of them.
 
     `notices` are what the next result has to say once. `running` are the commands last seen running, by process id,
-    so that their end with a sandbox can be told.
+    so that their end with a sandbox can be told; `unmirrored` are paths whose last write is in the sandbox alone.
+    `on_healed` is called after each healing: what a sandbox that kept its files was doing may be unmirrored.
     """
 
-    def __init__(self, record: WorkspaceRecord, store: Store, opener: Opener) -> None:
+    def __init__(self, record: WorkspaceRecord, store: Store, opener: Opener, on_healed: Callable[[], None]) -> None:
+        self._on_healed = on_healed
+        self.unmirrored: set[WorkspacePath] = set()
         self.record = record
         self._store = store
         self._opener = opener
@@ -80,7 +84,8 @@ class Lifeline:
                 self._live = None
                 await lost.sandbox.aclose()
                 self._live = await self._opener.open(self.record, _ignore)
-                self._tell_healed(self._live)
+                self._tell_healed(lost, self._live)
+                self._on_healed()
             return self._live
 
     async def remember(self, change: Callable[[WorkspaceRecord], WorkspaceRecord]) -> None:
@@ -117,8 +122,18 @@ class Lifeline:
         if text not in self.notices:
             self.notices = [*self.notices, text][-MAX_NOTICES:]
 
-    def _tell_healed(self, live: Live) -> None:
-        if live.restored:
+    def note_unmirrored(self, path: WorkspacePath) -> None:
+        if len(self.unmirrored) < MAX_UNMIRRORED:
+            self.unmirrored.add(path)
+
+    def forget_ended(self, running: Collection[str]) -> None:
+        """Only `running` processes are still there to be lost."""
+        for process_id in [known for known in self.running if known not in running]:
+            del self.running[process_id]
+
+    def _tell_healed(self, lost: Live, live: Live) -> None:
+        # Of a later epoch: it was rebuilt, if not by this server then by another.
+        if live.restored or live.mirror.epoch != lost.mirror.epoch:
             self._tell_restored(live)
         elif self.running:
             self.notify(
@@ -137,6 +152,10 @@ class Lifeline:
             parts.append(f"The development server was started with: {self.record.dev_command}.")
         if self.record.spec.git_url:
             parts.append("The .git folder is not mirrored: the history of the git repository did not come back.")
+        if self.unmirrored:
+            named = ", ".join(sorted(self.unmirrored)[:MAX_NAMED])
+            parts.append(f"Not mirrored before it was lost, so back as they were before, or gone: {named}.")
+            self.unmirrored.clear()
         if live.problems:
             named = "; ".join(f"{path} ({why})" for path, why in list(live.problems.items())[:MAX_NAMED])
             parts.append(f"{len(live.problems)} file(s) could not be restored: {named}.")

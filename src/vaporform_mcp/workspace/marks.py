@@ -18,7 +18,10 @@ Row = tuple[str, str, int, int, int, int, int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
-    """`withheld` are paths of the mirror that a restore could not bring back: their absence is no deletion."""
+    """`revision` is the one whose tree the index was compared with: it vouches for no later one.
+
+    `withheld` are paths of the mirror that a restore could not bring back: their absence is no deletion.
+    """
 
     workspace_id: str
     epoch: int

@@ -6,12 +6,12 @@ import logging
 import random
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
 
 import anyio
 
-from vaporform_mcp.errors import Conflict, SandboxLost, StoreUnavailable
+from vaporform_mcp.errors import Conflict, NotFound, SandboxLost, StoreUnavailable
 from vaporform_mcp.stores.base import Blob, Store
 from vaporform_mcp.types import Change, Digest, Entry, Head, Revision, WorkspacePath
 
@@ -19,7 +19,7 @@ __all__ = ["Mirror", "Rebase"]
 
 log = logging.getLogger(__name__)
 
-COMMIT_LIMIT_S = 30.0
+COMMIT_LIMIT_S = 10.0
 APPEND_TRIES = 50
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 30.0
@@ -54,10 +54,11 @@ class Mirror:
         return self.head.epoch
 
     @contextmanager
-    def attempt(self) -> Generator[None]:
+    def attempt(self, *, probe: bool = False) -> Generator[None]:
         """Around every use of the store that may be put off. Raises `StoreUnavailable` at once while it is left alone;
-        a failure inside makes it be left alone for longer, a success ends that."""
-        if self.error is not None and time.monotonic() < self._retry_at:
+        a failure inside makes it be left alone for longer, a success ends that. Once it failed only a `probe` tries it
+        again, so that no write waits for it a second time."""
+        if self.error is not None and (not probe or time.monotonic() < self._retry_at):
             raise StoreUnavailable(self.error, hint=f"{self._mend} The mirror follows by itself.".strip())
         try:
             yield
@@ -84,6 +85,16 @@ class Mirror:
             at = self.head.number
             self._fold(await self._store.changes(self._workspace_id, after=self._tree_at, upto=at), at)
         return self._tree
+
+    async def changed_since(self, number: int) -> Collection[WorkspacePath] | None:
+        """Paths that revisions after `number` touched; None where that can no longer be told."""
+        if number >= self.head.number:
+            return frozenset()
+        try:
+            changes = await self._store.changes(self._workspace_id, after=number, upto=self.head.number)
+        except NotFound:
+            return None
+        return frozenset(change.path for change in changes)
 
     async def refresh(self) -> None:
         """Learn of what others committed. Raises `SandboxLost` when a later epoch has taken over."""

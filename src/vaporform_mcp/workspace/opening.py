@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import anyio
 
-from vaporform_mcp.errors import Conflict, SandboxUnavailable
+from vaporform_mcp.errors import Conflict, NotFound, SandboxUnavailable
 from vaporform_mcp.exclusions import PRUNED_FOLDERS
 from vaporform_mcp.locks import HostLock
 from vaporform_mcp.sandboxes.base import OnPhase, Provider, Sandbox
@@ -52,17 +52,26 @@ class Opener:
     async def open(self, record: WorkspaceRecord, on_phase: OnPhase) -> Live:
         """The live sandbox: as it is, where its mark is of the current epoch; else rebuilt from the mirror.
 
-        Raises `SandboxUnavailable`, `StoreUnavailable`, `NotSupported`, `Conflict` (somebody else replaces it).
+        Raises `SandboxUnavailable`, `StoreUnavailable`, `NotSupported`, `Conflict` (somebody else replaces it),
+        `NotFound` (it lies in the trash, or was deleted for good).
         """
         on_phase(Phase.CREATING, 0)
         async with self._lock.shared():
+            await self._check_kept(record)
             if live := await self._marked(record, on_phase):
                 return live
         async with self._lock.exclusive():
-            # Another server may have rebuilt it while this one waited for the lock.
+            # Another server may have deleted or rebuilt it while this one waited for the lock.
+            await self._check_kept(record)
             if live := await self._marked(record, on_phase):
                 return live
             return await self._rebuild(record, on_phase)
+
+    async def _check_kept(self, record: WorkspaceRecord) -> None:
+        """Within the lock, under which a deletion marks the record: nothing is brought to life in the trash."""
+        kept = await self._store.get_workspace(record.owner, record.name)
+        if kept is None or kept.id != record.id:
+            raise NotFound(f"the workspace {record.name} was deleted", hint="open_workspace makes a new one.")
 
     async def _marked(self, record: WorkspaceRecord, on_phase: OnPhase) -> Live | None:
         head = await self._store.head(record.id)

@@ -5,7 +5,15 @@ from __future__ import annotations
 import difflib
 import shlex
 
-from vaporform_mcp.errors import NotFound, SandboxLost, SandboxUnavailable, TooLarge, VaporformError
+from vaporform_mcp.errors import (
+    Conflict,
+    LimitReached,
+    NotFound,
+    NotSupported,
+    TooLarge,
+    Unavailable,
+    VaporformError,
+)
 from vaporform_mcp.exclusions import PRUNED_FOLDERS
 from vaporform_mcp.mime import mime_type
 from vaporform_mcp.sandboxes.base import MAX_FILE_BATCH_BYTES, FileContent, FileStat, Sandbox
@@ -36,7 +44,7 @@ class Reader:
         """
         try:
             result = await self._lifeline.use(lambda live: _read(live, path))
-        except (SandboxLost, SandboxUnavailable) as unreachable:
+        except (Unavailable, Conflict, LimitReached, NotSupported) as unreachable:
             return await self._from_mirror(path, unreachable, removed=False)
         if isinstance(result, FileContent):
             kind = mime_type(path, result.content[:HEAD_BYTES])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from vaporform_mcp.errors import LimitReached, NotFound, StoreUnavailable
+from vaporform_mcp.errors import LimitReached, NotFound
 from vaporform_mcp.sandboxes.base import MAX_FILE_BATCH_BYTES, FileFault, FileStat, FileWrite, Sandbox
 from vaporform_mcp.stores.base import Store
 from vaporform_mcp.types import Entry, EntryKind, WorkspacePath
@@ -28,7 +28,6 @@ async def restore_tree(
 
     Raises:
         LimitReached: the sandbox's disk is full.
-        StoreUnavailable: nothing at all could be read.
     """
     problems: dict[WorkspacePath, str] = {}
     done = 0
@@ -55,11 +54,6 @@ async def restore_tree(
             problems[path] = _DAMAGED
         done += 1
         on_progress(done, len(tree))
-    if tree and len(problems) == len(tree):
-        raise StoreUnavailable(
-            "no file of the mirror could be restored: " + next(iter(problems.values())),
-            hint="`vaporform-mcp doctor` checks the store; the mirror's records are untouched.",
-        )
     return problems
 
 

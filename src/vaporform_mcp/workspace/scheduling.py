@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import anyio
 
-from vaporform_mcp.errors import VaporformError
+from vaporform_mcp.errors import SandboxLost, VaporformError
 
 __all__ = ["SyncLoop", "SyncOutcome"]
 
@@ -78,10 +78,13 @@ class SyncLoop:
     async def _once(self) -> SyncOutcome:
         try:
             return await self._sync(self._made_by)
-        except VaporformError as error:
-            # The next call heals a lost sandbox and asks for a sync again; a background task must not resurrect it.
+        except SandboxLost as error:
+            # The next call heals it and asks for a sync again; a background task must not resurrect it.
             log.info("background sync put off: %s", error)
             return SyncOutcome(changed=False, watch=False)
+        except VaporformError as error:
+            log.info("background sync failed for now: %s", error)
+            return SyncOutcome(changed=False, watch=False, retry_in_s=WATCH_S)
         except Exception:
             log.exception("background sync failed")
             return SyncOutcome(changed=False, watch=False, retry_in_s=LONGEST_WATCH_S)

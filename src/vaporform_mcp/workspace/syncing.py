@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import anyio.to_thread
 
 from vaporform_mcp.errors import SandboxLost
 from vaporform_mcp.exclusions import PRUNED_FOLDERS
-from vaporform_mcp.sandboxes.base import Sandbox, Scan
-from vaporform_mcp.sync import Index, changes_between, nominate
+from vaporform_mcp.sandboxes.base import FileFault, Sandbox, Scan
+from vaporform_mcp.sync import MIRRORED, Index, changes_between, is_unchanged, nominate
 from vaporform_mcp.types import Change, Entry, Stat, WorkspacePath
 from vaporform_mcp.workspace.capture import Captured, capture
 from vaporform_mcp.workspace.marks import Mark, decode, encode
@@ -48,46 +48,74 @@ class Syncer:
         mark = await self._read_mark()
         tree = dict(await self._mirror.tree())
         read_at = self._mirror.head.number
+        suspects = await self._suspects(mark, tree)
         scan = await self._sandbox.scan(prune=PRUNED_FOLDERS)
-        complete = not scan.unreadable and not scan.truncated
-        nominated = nominate(((item.path, item.stat) for item in scan.entries), mark.index, tree, complete=complete)
-        unlisted = nominated.unlisted
-        wanted = [*nominated.read, *await self._present(unlisted)]
+        items = [(item.path, item.stat) for item in scan.entries]
+        nominated = nominate(items, mark.index, tree, complete=not scan.truncated, suspects=suspects)
+        unlisted = [path for path in nominated.unlisted if not _lies_under(path, scan.unreadable)]
+        present, kept = await self._present(unlisted)
+        wanted = [*nominated.read, *(item for item in present if item[0] in suspects or not self._vouched(item, mark))]
         captured = await capture(self._sandbox, self._mirror, wanted)
-        gone = await self._confirmed_gone([path for path in unlisted if path not in mark.withheld], captured)
-        changes = changes_between(tree, captured.found, [*gone, *nominated.covered])
+        captured.kept |= kept
+        shown = {path for path, _ in present}
+        doubtful = [path for path in unlisted if path not in shown and path not in kept]
+        gone = await self._confirmed_gone([*doubtful, *captured.gone])
+        removed = [path for path in (*gone, *nominated.covered) if path not in mark.withheld]
+        changes = changes_between(tree, captured.found, removed)
+        compared_with = read_at
         if changes or label is not None:
-            await self._mirror.commit(changes, read_at=read_at, rebase=self.rebase, made_by=made_by, label=label)
-        stats = {**nominated.same, **captured.stats}
+            revision = await self._mirror.commit(
+                changes, read_at=read_at, rebase=self.rebase, made_by=made_by, label=label
+            )
+            if revision.number == read_at + 1:
+                compared_with = revision.number
+        same = {path: stat for path, stat in present if path not in captured.found and path not in captured.kept}
+        stats = {**nominated.same, **same, **captured.stats}
         # Written also when only the clock moved on: what was read lay within its grain, and need not be read again.
-        await self._write_mark(mark, scan, stats, read=bool(captured.stats))
+        await self._write_mark(mark, scan, stats, compared_with, read=bool(captured.stats))
         return SyncReport(revision=self._mirror.head.number, changed=len(changes), problems=_problems(scan, captured))
 
     async def rebase(self, changes: Sequence[Change], touched: frozenset[WorkspacePath]) -> Sequence[Change]:
         """Read the paths that others committed meanwhile once more, and commit what they are now."""
-        items = await self._sandbox.stat_files(sorted(touched))
-        wanted = [(item.path, item.stat) for item in items if item is not None]
-        captured = await capture(self._sandbox, self._mirror, wanted)
-        gone = [path for path in touched if path not in {path for path, _ in wanted}] + captured.gone
+        present, kept = await self._present(sorted(touched))
+        captured = await capture(self._sandbox, self._mirror, present)
+        shown = {path for path, _ in present}
+        gone = [path for path in touched if path not in shown and path not in kept] + captured.gone
         fresh: Mapping[WorkspacePath, Entry | None] = {**captured.found, **dict.fromkeys(gone)}
         kept = [change for change in changes if change.path not in touched]
         return [*kept, *(Change(path=path, entry=entry) for path, entry in fresh.items())]
 
-    async def _present(self, unlisted: Sequence[WorkspacePath]) -> list[tuple[WorkspacePath, Stat]]:
-        """Tracked paths that the scan did not show because they lie in a pruned folder."""
-        if not unlisted:
-            return []
-        found = await self._sandbox.stat_files(unlisted)
-        return [(item.path, item.stat) for item in found if item is not None]
+    async def _suspects(self, mark: Mark, tree: Mapping[WorkspacePath, Entry]) -> Collection[WorkspacePath]:
+        """Paths of which the tree has changed since it was last compared with the sandbox.
 
-    async def _confirmed_gone(self, unlisted: Sequence[WorkspacePath], captured: Captured) -> list[WorkspacePath]:
-        """The scan nominates, looking decides: only what is still not there now is removed."""
-        doubtful = [path for path in unlisted if path not in captured.found and path not in captured.kept]
-        doubtful += [path for path in captured.gone if path not in doubtful]
-        if not doubtful:
-            return []
-        looked = await self._sandbox.stat_files(doubtful)
-        return [path for path, item in zip(doubtful, looked, strict=True) if item is None]
+        The index vouches only for the tree that it was made with: what others, or our own writes, committed since may
+        differ from a file whose stat is as it was.
+        """
+        changed = await self._mirror.changed_since(mark.revision)
+        return tree.keys() if changed is None else changed
+
+    def _vouched(self, item: tuple[WorkspacePath, Stat], mark: Mark) -> bool:
+        return is_unchanged(item[0], item[1], mark.index)
+
+    async def _present(
+        self, paths: Sequence[WorkspacePath]
+    ) -> tuple[list[tuple[WorkspacePath, Stat]], dict[WorkspacePath, str]]:
+        """Those that are there as files or symlinks, and those of which nobody can tell, with why."""
+        present: list[tuple[WorkspacePath, Stat]] = []
+        kept: dict[WorkspacePath, str] = {}
+        for item in await self._sandbox.stat_files(paths) if paths else ():
+            if isinstance(item, FileFault):
+                kept[item.path] = item.error.message
+            elif item is not None and item.stat.kind in MIRRORED:
+                present.append((item.path, item.stat))
+        return present, kept
+
+    async def _confirmed_gone(self, doubtful: Sequence[WorkspacePath]) -> list[WorkspacePath]:
+        """The scan nominates, looking decides: only what is still not there now, or no file any more, is removed."""
+        unique = list(dict.fromkeys(doubtful))
+        present, kept = await self._present(unique)
+        shown = {path for path, _ in present}
+        return [path for path in unique if path not in shown and path not in kept]
 
     async def _read_mark(self) -> Mark:
         raw = await self._sandbox.read_mark()
@@ -103,8 +131,9 @@ class Syncer:
             )
         return mark
 
-    async def _write_mark(self, old: Mark, scan: Scan, stats: Mapping[WorkspacePath, Stat], *, read: bool) -> None:
-        revision = self._mirror.head.number
+    async def _write_mark(
+        self, old: Mark, scan: Scan, stats: Mapping[WorkspacePath, Stat], revision: int, *, read: bool
+    ) -> None:
         if not read and old.revision == revision and old.index.stats == stats:
             return
         mark = Mark(
@@ -117,6 +146,10 @@ class Syncer:
         raw = encode(mark) if len(stats) < _CODEC_ROWS_IN_THREAD else await anyio.to_thread.run_sync(encode, mark)
         await self._sandbox.write_mark(raw)
         self._mark, self._raw_mark = mark, raw
+
+
+def _lies_under(path: str, folders: Sequence[str]) -> bool:
+    return any(path.startswith(f"{folder}/") for folder in folders)
 
 
 def _problems(scan: Scan, captured: Captured) -> list[str]:

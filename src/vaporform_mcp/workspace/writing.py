@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 
 from vaporform_mcp import edits
-from vaporform_mcp.errors import NotFound, NotText, StoreUnavailable, VaporformError
+from vaporform_mcp.errors import NotFound, NotText, SandboxLost, VaporformError
 from vaporform_mcp.locks import HostLock, PathLocks
 from vaporform_mcp.sandboxes.base import MAX_FILE_BATCH_BYTES, FileContent, FileFault, FileStat, FileWrite, Sandbox
 from vaporform_mcp.stores.base import Blob
@@ -18,6 +19,8 @@ from vaporform_mcp.workspace.scheduling import SyncLoop
 from vaporform_mcp.workspace.syncing import Syncer
 
 __all__ = ["Writer"]
+
+log = logging.getLogger(__name__)
 
 _CHUNK_BYTES = 1024 * 1024
 
@@ -63,14 +66,26 @@ class Writer:
         self, live: Live, path: WorkspacePath, content: bytes, stat: FileStat, read_at: int, made_by: str
     ) -> Written:
         digest = digest_of(content)
-        # The path told may be a symlink: what is mirrored is the file that was written.
+        mirrored = False
         try:
             with live.mirror.attempt():
+                # The path told may be a symlink: what is mirrored is the file that was written.
                 revision = await self._commit(live, stat, content, digest, read_at, made_by)
-        except StoreUnavailable as error:
-            self._loop.request(made_by)
-            return _written(path, content, digest, mirror_error=_told(error))
-        return _written(path, content, digest, revision=revision)
+            mirrored = True
+            return _written(path, content, digest, revision=revision)
+        except SandboxLost:
+            raise
+        except VaporformError as error:
+            mirror_error = _told(error)
+        except Exception:
+            log.exception("the mirror failed at a write")
+            mirror_error = "the mirror failed unexpectedly; it is tried again in the background"
+        finally:
+            # Also where this is cancelled: the file is in the sandbox, and only a sync can tell the mirror.
+            if not mirrored:
+                self._loop.request(made_by)
+        self._lifeline.note_unmirrored(stat.path)
+        return _written(path, content, digest, mirror_error=mirror_error)
 
     async def _commit(
         self, live: Live, file: FileStat, content: bytes, digest: Digest, read_at: int, made_by: str

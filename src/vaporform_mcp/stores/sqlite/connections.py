@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,7 +16,7 @@ import anyio
 from anyio import to_thread
 
 from vaporform_mcp.errors import StoreUnavailable
-from vaporform_mcp.stores.sqlite.failures import FILE, is_lasting, translated
+from vaporform_mcp.stores.sqlite.failures import FILE, is_busy, is_lasting, translated
 from vaporform_mcp.stores.sqlite.files import FileId, connect, identify
 from vaporform_mcp.stores.sqlite.schema import is_current, prepare
 
@@ -27,6 +29,7 @@ T = TypeVar("T")
 READERS = 3
 TURN_S = 15.0  # how long a call waits for this process's earlier calls: a few that each met a locked file
 CLOSE_S = 10.0
+BUSY_PAUSE_S = 0.02
 
 
 @dataclass(slots=True)
@@ -54,6 +57,8 @@ class Connections:
         self._writer: _Opened | None = None
         self._readers: list[_Opened] = []
         self._is_closed = False
+        # Holds: one of our threads makes or brings forward the tables; the others then find them.
+        self._preparing = threading.Lock()
 
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """What `work` reads from one consistent state of the file; it never waits for a writer."""
@@ -133,18 +138,17 @@ class Connections:
                 raise
 
     def _idle_reader(self) -> _Opened:
-        while self._readers:
-            reader = self._readers.pop()
+        while (reader := self._popped_reader()) is not None:
             if reader.file == identify(self._path):
                 return reader
             _close(reader)
         reader = self._open()
         try:
-            if not is_current(reader.connection):
+            if not self._patiently(is_current, reader.connection):
                 # By a connection of its own: the writer may be at work in another thread.
                 maker = self._open()
                 try:
-                    prepare(maker.connection)
+                    self._prepare(maker.connection)
                 finally:
                     _close(maker)
             reader.connection.execute("PRAGMA query_only = ON")
@@ -153,6 +157,27 @@ class Connections:
             raise
         return reader
 
+    def _popped_reader(self) -> _Opened | None:
+        try:
+            return self._readers.pop()  # asking first whether there is one would let another thread take it
+        except IndexError:
+            return None
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        with self._preparing:
+            self._patiently(prepare, connection)
+
+    def _patiently(self, work: Callable[[sqlite3.Connection], T], connection: sqlite3.Connection) -> T:
+        """Some steps, such as the switch to WAL, meet a locked file without SQLite's own wait for it."""
+        until = time.monotonic() + self._busy_s
+        while True:
+            try:
+                return work(connection)
+            except sqlite3.Error as error:
+                if not is_busy(error) or time.monotonic() >= until:
+                    raise
+            time.sleep(BUSY_PAUSE_S)
+
     def _current_writer(self) -> _Opened:
         # Somebody may have moved the file away, as our own hints say: what is written to it then would be lost.
         if self._writer is not None and self._writer.file != identify(self._path):
@@ -160,7 +185,7 @@ class Connections:
         if self._writer is None:
             writer = self._open()
             try:
-                prepare(writer.connection)
+                self._prepare(writer.connection)
             except BaseException:
                 _close(writer)
                 raise

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from vaporform_mcp.errors import StoreUnavailable
 
-__all__ = ["FILE", "is_lasting", "translated"]
+__all__ = ["FILE", "is_busy", "is_lasting", "translated"]
 
 FILE = "the store file vaporform.sqlite3"
 """What messages call it: they reach the model, which must not learn a path of the host."""
@@ -94,7 +94,12 @@ def translated() -> Generator[None]:
 
 def is_lasting(error: sqlite3.Error) -> bool:
     """Whether the connection that raised it should be given up, so that the next call sees a mended file."""
-    return _primary_code(error) in _BY_CODE.keys() - {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+    return _primary_code(error) in _BY_CODE and not is_busy(error)
+
+
+def is_busy(error: sqlite3.Error) -> bool:
+    """Whether somebody else only has the file locked at the moment."""
+    return _primary_code(error) in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
 
 def _primary_code(error: sqlite3.Error) -> int:

@@ -51,8 +51,8 @@ class SqliteStore:
     async def update_workspace(self, record: WorkspaceRecord) -> WorkspaceRecord:
         return await self._write(lambda connection: workspaces.update(connection, record))
 
-    async def delete_workspace(self, workspace_id: str) -> None:
-        key = await self._write(lambda connection: workspaces.remove(connection, workspace_id))
+    async def delete_workspace(self, workspace_id: str, *, version: int | None = None) -> None:
+        key = await self._write(lambda connection: workspaces.remove(connection, workspace_id, version))
         if key is not None:
             await self._clear(key)
 

@@ -59,14 +59,17 @@ def update(connection: sqlite3.Connection, record: WorkspaceRecord) -> Workspace
         return raised
     if _one(connection, "id = ?", (record.id,)) is None:
         raise NotFound(f"the workspace {record.name!r} was deleted for good", hint="Make it anew with open_workspace.")
-    raise Conflict(f"the workspace {record.name!r} was changed by somebody else", hint="Read it again and repeat.")
+    raise _was_changed(record)
 
 
-def remove(connection: sqlite3.Connection, workspace_id: str) -> int | None:
+def remove(connection: sqlite3.Connection, workspace_id: str, version: int | None) -> int | None:
     """Forget the record; answers with the key under which its revisions and changes are still to be removed."""
-    row = connection.execute("DELETE FROM workspaces WHERE id = ? RETURNING key", (workspace_id,)).fetchone()
-    if row is None:
+    kept = _one(connection, "id = ?", (workspace_id,))
+    if kept is None:
         return None
+    if version is not None and kept.version != version:
+        raise _was_changed(kept)
+    row = connection.execute("DELETE FROM workspaces WHERE id = ? RETURNING key", (workspace_id,)).fetchone()
     connection.execute("DELETE FROM heads WHERE workspace = ?", row)
     return row[0]
 
@@ -86,6 +89,10 @@ def _one(connection: sqlite3.Connection, condition: str, values: tuple[str, ...]
 
 def _name_is_taken(record: WorkspaceRecord) -> Conflict:
     return Conflict(f"there is another workspace named {record.name!r}", hint="Choose another name, or open that one.")
+
+
+def _was_changed(record: WorkspaceRecord) -> Conflict:
+    return Conflict(f"the workspace {record.name!r} was changed by somebody else", hint="Read it again and repeat.")
 
 
 def _to_row(record: WorkspaceRecord) -> _Row:

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import anyio
 
-from vaporform_mcp.errors import Conflict, NotFound, SandboxLost, VaporformError
+from vaporform_mcp.errors import Conflict, NotFound, SandboxLost, SandboxUnavailable, VaporformError
 from vaporform_mcp.sandboxes.base import OnPhase
 from vaporform_mcp.stores.base import Store
 from vaporform_mcp.types import Phase, WorkspacePath, WorkspaceRecord
@@ -46,6 +46,7 @@ class Lifeline:
         self._store = store
         self._opener = opener
         self._live: Live | None = None
+        self._closed = False
         # Holds: one opening or healing at a time; whoever waited finds the sandbox that it made.
         self._healing = anyio.Lock()
         self.notices: list[str] = []
@@ -60,7 +61,7 @@ class Lifeline:
         """Open it for the first time, or join in. Raises what `Opener.open` raises."""
         async with self._healing:
             if self._live is None:
-                self._live = await self._opener.open(self.record, on_phase)
+                self._live = await self._opened(on_phase)
                 if self._live.restored:
                     self._tell_restored(self._live)
             return self._live
@@ -83,7 +84,7 @@ class Lifeline:
             if self._live is lost or self._live is None:
                 self._live = None
                 await lost.sandbox.aclose()
-                self._live = await self._opener.open(self.record, _ignore)
+                self._live = await self._opened(_ignore)
                 self._tell_healed(lost, self._live)
                 self._on_healed()
             return self._live
@@ -110,6 +111,8 @@ class Lifeline:
                 return
 
     async def aclose(self) -> None:
+        """Let go of the sandbox, for good: what is still under way here must not bring it back."""
+        self._closed = True
         live, self._live = self._live, None
         if live is not None:
             await live.sandbox.aclose()
@@ -130,6 +133,21 @@ class Lifeline:
         """Only `running` processes are still there to be lost."""
         for process_id in [known for known in self.running if known not in running]:
             del self.running[process_id]
+
+    async def _opened(self, on_phase: OnPhase) -> Live:
+        self._check_open()
+        live = await self._opener.open(self.record, on_phase)
+        if self._closed:
+            await live.sandbox.aclose()
+        self._check_open()
+        return live
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise SandboxUnavailable(
+                f"the workspace {self.record.name} was closed during this call",
+                hint="Repeat the call; it opens the workspace again.",
+            )
 
     def _tell_healed(self, lost: Live, live: Live) -> None:
         # Of a later epoch: it was rebuilt, if not by this server then by another.

@@ -10,7 +10,7 @@ import anyio.to_thread
 from vaporform_mcp.errors import SandboxLost
 from vaporform_mcp.exclusions import PRUNED_FOLDERS
 from vaporform_mcp.sandboxes.base import FileFault, Sandbox, Scan
-from vaporform_mcp.sync import MIRRORED, Index, changes_between, is_unchanged, nominate
+from vaporform_mcp.sync import MIRRORED, Index, Nominated, changes_between, is_unchanged, nominate
 from vaporform_mcp.types import Change, Entry, Stat, WorkspacePath
 from vaporform_mcp.workspace.capture import Captured, capture
 from vaporform_mcp.workspace.marks import Mark, decode, encode
@@ -18,7 +18,7 @@ from vaporform_mcp.workspace.mirror import Mirror
 
 __all__ = ["SyncReport", "Syncer"]
 
-_CODEC_ROWS_IN_THREAD = 2_000
+_ROWS_IN_THREAD = 2_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,8 +50,7 @@ class Syncer:
         read_at = self._mirror.head.number
         suspects = await self._suspects(mark, tree)
         scan = await self._sandbox.scan(prune=PRUNED_FOLDERS)
-        items = [(item.path, item.stat) for item in scan.entries]
-        nominated = nominate(items, mark.index, tree, complete=not scan.truncated, suspects=suspects)
+        nominated = await _nominate(scan, mark, tree, suspects)
         unlisted = [path for path in nominated.unlisted if not _lies_under(path, scan.unreadable)]
         present, kept = await self._present(unlisted)
         wanted = [*nominated.read, *(item for item in present if item[0] in suspects or not self._vouched(item, mark))]
@@ -143,9 +142,20 @@ class Syncer:
             index=Index(clock_ns=scan.clock_ns, stats=stats),
             withheld=old.withheld - stats.keys(),
         )
-        raw = encode(mark) if len(stats) < _CODEC_ROWS_IN_THREAD else await anyio.to_thread.run_sync(encode, mark)
+        raw = encode(mark) if len(stats) < _ROWS_IN_THREAD else await anyio.to_thread.run_sync(encode, mark)
         await self._sandbox.write_mark(raw)
         self._mark, self._raw_mark = mark, raw
+
+
+async def _nominate(
+    scan: Scan, mark: Mark, tree: Mapping[WorkspacePath, Entry], suspects: Collection[WorkspacePath]
+) -> Nominated:
+    def work() -> Nominated:
+        items = ((item.path, item.stat) for item in scan.entries)
+        return nominate(items, mark.index, tree, complete=not scan.truncated, suspects=suspects)
+
+    # In a thread of its own the calls that come meanwhile wait for a few milliseconds only.
+    return work() if len(scan.entries) < _ROWS_IN_THREAD else await anyio.to_thread.run_sync(work)
 
 
 def _lies_under(path: str, folders: Sequence[str]) -> bool:

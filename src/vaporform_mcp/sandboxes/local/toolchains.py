@@ -7,6 +7,7 @@ into it, at that path.
 
 from __future__ import annotations
 
+import logging
 import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +19,8 @@ from vaporform_mcp.sandboxes.local.bubblewrap import HOME, Bind
 from vaporform_mcp.sandboxes.local.shims import behind
 
 __all__ = ["Toolchain", "discover", "shown_anyway"]
+
+log = logging.getLogger(__name__)
 
 _BASE = "/toolchains"
 
@@ -83,7 +86,11 @@ def discover(environment: Mapping[str, str], adjustments: Sequence[str], *, priv
     home = Path(os.path.realpath(environment.get("HOME") or "/nonexistent"))
     found: list[_Found] = []
     for folder in _unseen(environment.get("PATH", "")):
-        found += _in_folder(folder, home, environment)
+        try:
+            found += _in_folder(folder, home, environment)
+        except OSError as error:
+            # A PATH often has folders of another user's, or names that are none; they are no reason to have no sandbox.
+            log.info("a folder of the PATH was passed over: %s", error.strerror)
     chosen = [one for one in found if (kept is None or one.name in kept) and one.name not in dropped]
     for folder in added:
         if not _may_show(folder, home, private):

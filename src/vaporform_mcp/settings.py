@@ -73,8 +73,15 @@ class LocalSettings(BaseModel):
     egress_private: _Listed = Field(
         default=(), description="Private hosts, networks and ports that are reached too, comma separated"
     )
-    processes: int = Field(default=2048, ge=16, le=1_048_576, description="Most processes at once in a sandbox")
-    memory_mb: int = Field(default=16_384, ge=64, le=1_048_576, description="Most memory of one process, MiB")
+    processes: int = Field(
+        default=2048, ge=16, le=1_048_576, description="Most processes, threads counted, at once in a sandbox"
+    )
+    memory_mb: int = Field(
+        default=16_384,
+        ge=64,
+        le=1_048_576,
+        description="Most memory of one process, MiB; with a delegated cgroup, of the whole sandbox",
+    )
     file_mb: int = Field(default=8_192, ge=1, le=1_048_576, description="Largest file that a command can write, MiB")
     open_files: int = Field(default=16_384, ge=64, le=1_048_576, description="Most open files of one process")
     tmp_mb: int = Field(default=2_048, ge=1, le=1_048_576, description="Size of a sandbox's /tmp, MiB")

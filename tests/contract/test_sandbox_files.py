@@ -28,7 +28,7 @@ from vaporform_mcp.sandboxes.base import (
     FileWrite,
     Sandbox,
 )
-from vaporform_mcp.types import EntryKind, WorkspacePath, parse_path
+from vaporform_mcp.types import EntryKind, Stat, WorkspacePath, parse_path
 
 MEBIBYTE = 1024 * 1024
 
@@ -53,8 +53,11 @@ async def read(sandbox: Sandbox, path: str, *, max_bytes: int = MEBIBYTE, follow
     return found.content
 
 
-async def write(sandbox: Sandbox, path: str, content: bytes, *, mode: int | None = None) -> FileStat:
-    (done,) = await sandbox.write_files([FileWrite(path=WorkspacePath(path), content=content, mode=mode)])
+async def write(
+    sandbox: Sandbox, path: str, content: bytes, *, mode: int | None = None, expected: Stat | None = None
+) -> FileStat:
+    file = FileWrite(path=WorkspacePath(path), content=content, mode=mode, expected=expected)
+    (done,) = await sandbox.write_files([file])
     if isinstance(done, FileFault):
         raise done.error
     return done
@@ -148,6 +151,66 @@ async def test_a_write_never_shows_half_a_file(sandbox: Sandbox) -> None:
     assert sizes <= {size * MEBIBYTE for size in (1, 2, 3, 4)}
 
 
+async def test_a_file_that_is_as_expected_is_replaced(sandbox: Sandbox) -> None:
+    first = await write(sandbox, "file", b"one", mode=0o640)
+    second = await write(sandbox, "file", b"two", expected=first.stat)
+    assert second.stat.mode == 0o640
+    await shell(sandbox, "ln -s file link")
+    await write(sandbox, "link", b"three", expected=second.stat)
+    assert await shell(sandbox, "cat file; test -L link") == "three"
+
+
+CHANGES = (
+    "printf 2 > file",
+    "chmod 600 file",
+    "touch file",
+    "cp file new; mv new file",
+    "rm file; mkdir file",
+    "rm file",
+)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+async def test_a_file_that_is_not_as_expected_is_left_alone(sandbox: Sandbox, change: str) -> None:
+    known = (await write(sandbox, "file", b"1")).stat
+    await shell(sandbox, change)
+    before = (await sandbox.scan()).entries
+    with pytest.raises((Conflict, IsDirectory)):
+        await write(sandbox, "file", b"mine", expected=known)
+    assert (await sandbox.scan()).entries == before
+
+
+async def test_a_link_that_is_not_as_expected_is_left_alone(sandbox: Sandbox) -> None:
+    await shell(sandbox, "ln -s one link")
+    (known,) = await sandbox.stat_files([WorkspacePath("link")])
+    assert isinstance(known, FileStat)
+    await shell(sandbox, "ln -sfn two link")
+    link = FileWrite(path=WorkspacePath("link"), content=b"mine", kind=EntryKind.SYMLINK, expected=known.stat)
+    (done,) = await sandbox.write_files([link])
+    assert isinstance(done, FileFault)
+    assert isinstance(done.error, Conflict)
+    assert await shell(sandbox, "readlink link; ls") == "two\nlink\n"
+
+
+async def test_a_stream_replaces_only_the_file_that_was_expected(sandbox: Sandbox) -> None:
+    known = (await write(sandbox, "file", b"old")).stat
+
+    async def source(*, meanwhile: bytes | None) -> AsyncIterator[bytes]:
+        yield b"half "
+        if meanwhile is not None:
+            await write(sandbox, "file", meanwhile)
+        yield b"whole"
+
+    with pytest.raises(Conflict):
+        await sandbox.write_stream(WorkspacePath("file"), source(meanwhile=b"other"), expected=known)
+    assert await read(sandbox, "file") == b"other"
+    (known_now,) = await sandbox.stat_files([WorkspacePath("file")])
+    assert isinstance(known_now, FileStat)
+    await sandbox.write_stream(WorkspacePath("file"), source(meanwhile=None), expected=known_now.stat)
+    assert await read(sandbox, "file") == b"half whole"
+    assert paths_of((await sandbox.scan()).entries) == ["file"]
+
+
 async def test_a_write_follows_a_link_that_stays_inside(sandbox: Sandbox) -> None:
     await shell(sandbox, "mkdir real; ln -s real alias; echo old > real/file; ln -s real/file link")
     await write(sandbox, "alias/new", b"1")
@@ -183,6 +246,13 @@ async def test_one_bad_file_of_a_batch_does_not_keep_the_others_out(sandbox: San
     )
     assert [isinstance(one, FileFault) for one in done] == [False, True, False]
     assert await shell(sandbox, "ls -p") == "folder/\none\ntwo\n"
+
+
+async def test_a_batch_of_many_files_is_written_whole(sandbox: Sandbox) -> None:
+    names = [f"many/{number:02}" for number in range(50)]
+    done = await sandbox.write_files([FileWrite(path=WorkspacePath(name), content=name.encode()) for name in names])
+    assert [one.path for one in done if isinstance(one, FileStat)] == names
+    assert await shell(sandbox, "cat many/*") == "".join(names)
 
 
 async def test_a_file_of_any_size_is_streamed_both_ways(sandbox: Sandbox) -> None:
@@ -248,11 +318,19 @@ async def test_stat_is_of_the_paths_themselves(sandbox: Sandbox) -> None:
     await shell(sandbox, "printf abc > file; chmod 640 file; ln -s file link; mkdir folder")
     names = [WorkspacePath(name) for name in ("file", "link", "missing", "folder", "file/below")]
     found = await sandbox.stat_files(names)
-    assert [one and one.stat.kind for one in found] == [
-        *(EntryKind.FILE, EntryKind.SYMLINK, None, EntryKind.DIRECTORY, None)
-    ]
-    assert found[0] is not None
+    kinds = [one.stat.kind if isinstance(one, FileStat) else one for one in found]
+    assert kinds == [EntryKind.FILE, EntryKind.SYMLINK, None, EntryKind.DIRECTORY, None]
+    assert isinstance(found[0], FileStat)
     assert (found[0].stat.size, found[0].stat.mode) == (3, 0o640)
+
+
+async def test_what_cannot_be_looked_at_is_a_fault_and_not_said_to_be_missing(sandbox: Sandbox) -> None:
+    await shell(sandbox, "mkdir shut; touch shut/file open; chmod 000 shut; ln -s loop loop; ln -s /etc out")
+    names = [WorkspacePath(name) for name in ("shut/file", "open", "loop/file", "out/passwd", "x" * 256, "missing")]
+    found = await sandbox.stat_files(names)
+    kinds = [type(one.error) if isinstance(one, FileFault) else one and one.stat.kind for one in found]
+    assert kinds == [PermissionDenied, EntryKind.FILE, InvalidPath, InvalidPath, InvalidPath, None]
+    assert [one.path for one in found if one is not None] == names[:-1]
 
 
 async def test_a_scan_lists_everything_sorted_with_its_stat(sandbox: Sandbox) -> None:
@@ -264,7 +342,7 @@ async def test_a_scan_lists_everything_sorted_with_its_stat(sandbox: Sandbox) ->
     assert (kinds["link"], kinds["pipe"], kinds["b"]) == (EntryKind.SYMLINK, EntryKind.OTHER, EntryKind.DIRECTORY)
     assert (scan.truncated, scan.invalid, scan.unreadable) == (False, [], [])
     stats = await sandbox.stat_files([entry.path for entry in scan.entries])
-    assert [one and one.stat for one in stats] == [entry.stat for entry in scan.entries]
+    assert stats == scan.entries
 
 
 async def test_the_clock_of_a_scan_is_not_behind_what_it_found(sandbox: Sandbox) -> None:

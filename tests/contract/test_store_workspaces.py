@@ -117,6 +117,19 @@ async def test_deleting_forgets_everything_and_may_be_repeated(store: Store) -> 
     assert set(await store.tree(kept)) == {"a.txt"}
 
 
+async def test_one_that_was_changed_since_it_was_looked_at_is_not_deleted(store: Store) -> None:
+    seen = await store.create_workspace(record("site"))
+    await write(store, seen.id, {"a.txt": b"a"})
+    changed = await store.update_workspace(replace(seen, sandbox_id="box-1"))
+    with pytest.raises(Conflict, match="site"):
+        await store.delete_workspace(seen.id, version=seen.version)
+    assert await store.get_workspace("ada", "site") == changed
+    assert set(await store.tree(seen.id)) == {"a.txt"}
+    await store.delete_workspace(seen.id, version=changed.version)
+    await store.delete_workspace(seen.id, version=changed.version)
+    assert await store.get_workspace("ada", "site") is None
+
+
 async def test_one_made_with_the_id_of_a_deleted_one_begins_empty(store: Store) -> None:
     first = await store.create_workspace(record("site", id="w-1"))
     await write(store, first.id, {"a.txt": b"a"})

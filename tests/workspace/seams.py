@@ -18,14 +18,7 @@ from vaporform_mcp.sandboxes.local.provider import open_local
 from vaporform_mcp.stores.base import Blob
 from vaporform_mcp.stores.sqlite import SqliteStore
 from vaporform_mcp.stores.sqlite.connections import Connections
-from vaporform_mcp.types import (
-    Change,
-    Head,
-    Revision,
-    Spec,
-    TreeCount,
-    WorkspaceRecord,
-)
+from vaporform_mcp.types import Change, Head, Revision, Spec, TreeCount, WorkspaceRecord
 
 Hook = Callable[[], Awaitable[None]]
 
@@ -43,7 +36,7 @@ class Gate:
 
 
 class SeamStore(SqliteStore):
-    """`before` and `after` are called around the methods of that name; `of` is of one workspace alone."""
+    """`before` and `after` are called around the methods of that name; "append to ID" is of one workspace alone."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(Connections(path, 5.0), time.time)

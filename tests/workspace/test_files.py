@@ -5,9 +5,9 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from tests.workspace.conftest import Server
+from tests.workspace.conftest import Server, ServerFactory
 from tests.workspace.helpers import opened, path, run, shell
-from vaporform_mcp.errors import InvalidArgument, IsDirectory, LimitReached, NotADirectory, NotFound, TooLarge
+from vaporform_mcp.errors import Conflict, InvalidArgument, IsDirectory, LimitReached, NotADirectory, NotFound, TooLarge
 from vaporform_mcp.types import ROOT, EntryKind
 from vaporform_mcp.workspace.reading import MAX_READ_BYTES
 
@@ -137,6 +137,60 @@ async def test_an_edit_that_misses_changes_nothing(server: Server) -> None:
     with pytest.raises(NotFound):
         await workspace.replace(path("a.txt"), diff, made_by="replace_in_file")
     assert (await workspace.read(path("a.txt"))).content == b"one\n"
+
+
+def adding(line: str) -> str:
+    return f"------- SEARCH\nend\n=======\n{line}\nend\n+++++++ REPLACE\n"
+
+
+async def test_edits_of_one_file_by_two_servers_and_two_names_are_all_kept(start_server: ServerFactory) -> None:
+    async with start_server() as first, start_server() as second:
+        workspaces = [await opened(first.manager), await opened(second.manager)]
+        await workspaces[0].write(path("a.txt"), b"end\n", made_by="write_to_file")
+        await shell(workspaces[0], "ln -s a.txt alias.txt")
+
+        async def edit(which: int, name: str) -> None:
+            for number in range(10):
+                while True:
+                    try:
+                        await workspaces[which].replace(path(name), adding(f"{which} {name} {number}"), made_by="edit")
+                    except Conflict:
+                        continue  # said to have failed: so it is repeated
+                    break
+
+        async with anyio.create_task_group() as group:
+            for which in (0, 1):
+                for name in ("a.txt", "alias.txt"):
+                    group.start_soon(edit, which, name)
+        lines = (await workspaces[0].read(path("a.txt"))).content.decode().splitlines()
+    expected = [
+        f"{which} {name} {number}" for which in (0, 1) for name in ("a.txt", "alias.txt") for number in range(10)
+    ]
+    assert sorted(lines) == sorted([*expected, "end"])
+
+
+async def test_an_edit_of_a_file_that_something_keeps_changing_is_refused_or_whole(server: Server) -> None:
+    workspace = await opened(server.manager)
+    await workspace.write(path("a.txt"), b"end\n", made_by="write_to_file")
+    busy = "touch begun; while [ ! -e stop ]; do touch a.txt; done"
+    started = await run(workspace, busy, wait_s=0.2, background=True)
+    outcomes: set[str] = set()
+    for number in range(10):
+        try:
+            await workspace.replace(path("a.txt"), adding(f"line {number}"), made_by="replace_in_file")
+        except Conflict:
+            continue
+        outcomes.add(f"line {number}")
+    await workspace.stop(started.result.process_id)
+    lines = set((await workspace.read(path("a.txt"))).content.decode().splitlines())
+    assert lines == {*outcomes, "end"}
+
+
+async def test_an_edit_that_makes_a_file_too_large_for_one_piece_is_made(server: Server) -> None:
+    workspace = await opened(server.manager)
+    await shell(workspace, "head -c 8388000 /dev/zero | tr '\\0' x > a.txt; printf '\nend\n' >> a.txt")
+    await workspace.replace(path("a.txt"), adding("y" * 1000), made_by="replace_in_file")
+    assert await shell(workspace, "wc -c < a.txt; tail -n 1 a.txt") == f"{8388000 + 5 + 1001}\nend\n"
 
 
 async def test_a_listing_names_what_it_does_not_descend_into(server: Server) -> None:

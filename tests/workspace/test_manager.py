@@ -59,9 +59,9 @@ async def test_an_opening_that_fails_leaves_a_workspace_alone_that_another_serve
         async with anyio.create_task_group() as group:
             group.start_soon(fail)
             await made.reached.wait()
-            workspace = await opened(working.manager)
-            await shell(workspace, "echo hours of work > precious")
+            await shell(await opened(working.manager), "echo hours of work > precious")
             made.opened.set()
+        workspace = await opened(working.manager)
         assert await shell(workspace, "cat precious") == "hours of work\n"
         assert workspace.take_notices() == []
 
@@ -284,9 +284,9 @@ async def test_what_is_taken_out_while_the_trash_is_emptied_stays(tmp_path: Path
             group.start_soon(emptying.manager.purge, OWNER)
             await looked.reached.wait()
             await server.manager.undelete(OWNER, NAME)
-            workspace = await opened(server.manager)
+            await opened(server.manager)
             looked.opened.set()
-        assert await shell(workspace, "ls") == "a.txt\n"
+        assert await shell(await opened(server.manager), "ls") == "a.txt\n"
         assert await states(server) == ["open"]
 
 

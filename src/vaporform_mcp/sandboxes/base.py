@@ -135,12 +135,17 @@ class FileFault:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileWrite:
-    """A file to be. `mode` None keeps that of the file replaced, or is 0o644. A SYMLINK's content is its target."""
+    """A file to be. `mode` None keeps that of the file replaced, or is 0o644. A SYMLINK's content is its target.
+
+    `expected`, where it is given, is the stat of the file that may be replaced: where another is there, or none, the
+    write is refused.
+    """
 
     path: WorkspacePath
     content: bytes
     mode: int | None = None
     kind: EntryKind = EntryKind.FILE
+    expected: Stat | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -276,22 +281,35 @@ class Sandbox(Protocol):
         """Replace or create files, each atomically; missing folders are made. Together at most
         `MAX_FILE_BATCH_BYTES`, else TooLarge. A symlink on the way is followed if it stays inside the workspace; the
         path answered is where the file really lies. Faults: InvalidArgument (a device, socket or FIFO), IsDirectory,
-        NotADirectory (a part of the path is a file), InvalidPath, PermissionDenied, LimitReached (disk full).
+        NotADirectory (a part of the path is a file), InvalidPath, PermissionDenied, LimitReached (disk full),
+        Conflict (the file is not the one expected; no write of any server comes between the look and the change).
         """
         ...
 
     async def write_stream(
-        self, path: WorkspacePath, chunks: AsyncIterator[bytes], *, mode: int | None = None
+        self,
+        path: WorkspacePath,
+        chunks: AsyncIterator[bytes],
+        *,
+        mode: int | None = None,
+        expected: Stat | None = None,
     ) -> FileStat:
-        """One file of any size, atomically: nothing of it is to be seen before the last chunk."""
+        """One file of any size, atomically: nothing of it is to be seen before the last chunk.
+
+        `mode` and `expected` are as in `FileWrite`. Raises what `write_files` has as faults.
+        """
         ...
 
     async def remove_files(self, paths: Sequence[WorkspacePath]) -> Sequence[FileFault]:
         """Remove files and symlinks, and the folders that this leaves empty. What is not there is no fault."""
         ...
 
-    async def stat_files(self, paths: Sequence[WorkspacePath]) -> Sequence[FileStat | None]:
-        """The paths themselves (symlinks not followed); None for what does not exist."""
+    async def stat_files(self, paths: Sequence[WorkspacePath]) -> Sequence[FileStat | FileFault | None]:
+        """The paths themselves (a symlink at the end is not followed).
+
+        None says that nothing is there. Whatever keeps it from being known is a fault: PermissionDenied (a folder on
+        the way is closed), InvalidPath (a symlink on the way leaves the workspace or leads in a circle), LimitReached.
+        """
         ...
 
     async def scan(

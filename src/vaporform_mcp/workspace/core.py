@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import anyio
 
-from vaporform_mcp.errors import StoreUnavailable, VaporformError
+from vaporform_mcp.errors import SandboxLost, StoreUnavailable, VaporformError
 from vaporform_mcp.exclusions import PRUNED_FOLDERS, is_excluded
 from vaporform_mcp.locks import HostLock
 from vaporform_mcp.sandboxes.base import Command, OnPhase, Preview, ProcessStatus, Provider, RunState, SandboxInfo
@@ -177,15 +177,21 @@ class Workspace:
         return await self._lifeline.use(lambda live: self._sync(live, made_by, label))
 
     async def sync_locked(self, made_by: str) -> None:
-        """Sync the sandbox as it is, for a caller that holds the workspace's host lock exclusively."""
+        """Sync the sandbox as it is, for a caller that holds the workspace's host lock exclusively.
+
+        That lock keeps every other sync away; one of ours that waits for it holds `_syncing` meanwhile.
+        Raises `SandboxLost`.
+        """
         live = self._lifeline.live
-        if live is not None:
-            async with self._syncing:
-                await Syncer(live.sandbox, live.mirror).run(made_by=made_by)
+        if live is None:
+            raise SandboxLost("the sandbox is being replaced", hint="Repeat the call.")
+        await Syncer(live.sandbox, live.mirror).run(made_by=made_by)
 
     async def keep_synced(self) -> None:
-        """Run the background syncs; never returns."""
-        await self._loop.run()
+        """Run the background syncs, and the healing; never returns."""
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._lifeline.run)
+            await self._loop.run()
 
     async def aclose(self) -> None:
         """Run the pending sync within its bound and let go of the sandbox, which goes on."""

@@ -7,8 +7,9 @@ from collections.abc import Awaitable, Callable, Collection
 from typing import TypeVar
 
 import anyio
+from anyio.abc import TaskGroup
 
-from vaporform_mcp.errors import Conflict, NotFound, SandboxLost, SandboxUnavailable, VaporformError
+from vaporform_mcp.errors import Conflict, Internal, NotFound, SandboxLost, SandboxUnavailable, VaporformError
 from vaporform_mcp.sandboxes.base import OnPhase
 from vaporform_mcp.stores.base import Store
 from vaporform_mcp.types import Phase, WorkspacePath, WorkspaceRecord
@@ -31,6 +32,15 @@ _REBUILT = (
 )
 
 
+class _Healing:
+    """One healing that any number of callers wait for."""
+
+    def __init__(self) -> None:
+        self.settled = anyio.Event()
+        self.live: Live | None = None
+        self.error: VaporformError | None = None
+
+
 class Lifeline:
     """Lends the live sandbox to one operation at a time or many; a lost one is replaced, once for all of them.
 
@@ -51,6 +61,20 @@ class Lifeline:
         self._healing = anyio.Lock()
         self.notices: list[str] = []
         self.running: dict[str, str] = {}
+        self._group: TaskGroup | None = None
+        self._under_way: _Healing | None = None
+
+    async def run(self) -> None:
+        """Do the healing, whoever asked for it and however long they wait; never returns.
+
+        A caller that gives up does not end it: begun anew by each call, a long one would never be done.
+        """
+        async with anyio.create_task_group() as group:
+            self._group = group
+            try:
+                await anyio.sleep_forever()
+            finally:
+                self._group = None
 
     @property
     def live(self) -> Live | None:
@@ -79,9 +103,34 @@ class Lifeline:
         return await operation(await self.heal(live))
 
     async def heal(self, lost: Live) -> Live:
-        """Replace `lost`, unless somebody already has."""
+        """Replace `lost`, unless somebody already has, or join in."""
+        if self._group is None:
+            return await self._heal(lost)
+        healing = self._under_way
+        if healing is None:
+            healing = self._under_way = _Healing()
+            self._group.start_soon(self._heal_into, lost, healing)
+        await healing.settled.wait()
+        if healing.live is None:
+            raise healing.error or SandboxUnavailable("the server is ending", hint="Repeat the call to the next one.")
+        return healing.live
+
+    async def _heal_into(self, lost: Live, healing: _Healing) -> None:
+        try:
+            healing.live = await self._heal(lost)
+        except VaporformError as error:
+            healing.error = error
+        except Exception:
+            log.exception("healing the sandbox of %s failed", self.record.id)
+            healing.error = Internal("the sandbox could not be replaced", hint="The server's log has the details.")
+        finally:
+            self._under_way = None
+            healing.settled.set()
+
+    async def _heal(self, lost: Live) -> Live:
         async with self._healing:
             if self._live is lost or self._live is None:
+                self._check_open()
                 self._live = None
                 await lost.sandbox.aclose()
                 self._live = await self._opened(_ignore)

@@ -11,7 +11,7 @@ import anyio.to_thread
 from vaporform_mcp.errors import InvalidArgument, LimitReached, NotADirectory
 from vaporform_mcp.exclusions import PRUNED_FOLDERS, is_excluded
 from vaporform_mcp.mime import is_text
-from vaporform_mcp.sandboxes.base import FileContent, FileStat, Sandbox
+from vaporform_mcp.sandboxes.base import FileContent, FileFault, FileStat, Sandbox
 from vaporform_mcp.types import EntryKind, WorkspacePath
 from vaporform_mcp.workspace.results import Found, Match
 
@@ -55,10 +55,13 @@ async def search(
 
 
 async def _files(sandbox: Sandbox, under: WorkspacePath, file_pattern: str | None) -> tuple[list[FileStat], int]:
+    unreadable = 0
     try:
         entries = (await sandbox.scan(under=under, prune=PRUNED_FOLDERS)).entries
     except NotADirectory:
-        entries = [item for item in await sandbox.stat_files([under]) if item is not None]
+        items = await sandbox.stat_files([under])
+        entries = [item for item in items if isinstance(item, FileStat)]
+        unreadable = sum(isinstance(item, FileFault) for item in items)
     files = [
         item
         for item in entries
@@ -67,7 +70,7 @@ async def _files(sandbox: Sandbox, under: WorkspacePath, file_pattern: str | Non
         and (file_pattern is None or _named(item.path, file_pattern))
     ]
     fitting = [item for item in files if item.stat.size <= MAX_FILE_BYTES]
-    return fitting, len(files) - len(fitting)
+    return fitting, len(files) - len(fitting) + unreadable
 
 
 def _named(path: str, pattern: str) -> bool:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 from vaporform_mcp import edits
-from vaporform_mcp.errors import NotFound, NotText, SandboxLost, VaporformError
+from vaporform_mcp.errors import Conflict, NotFound, NotText, SandboxLost, VaporformError
 from vaporform_mcp.locks import HostLock, PathLocks
 from vaporform_mcp.sandboxes.base import MAX_FILE_BATCH_BYTES, FileContent, FileFault, FileStat, FileWrite, Sandbox
 from vaporform_mcp.stores.base import Blob
-from vaporform_mcp.types import Change, Digest, WorkspacePath
+from vaporform_mcp.types import Change, Digest, Stat, WorkspacePath
 from vaporform_mcp.workspace.files import digest_of, entry_of
 from vaporform_mcp.workspace.lifeline import Lifeline
 from vaporform_mcp.workspace.opening import Live
@@ -23,6 +23,7 @@ __all__ = ["Writer"]
 log = logging.getLogger(__name__)
 
 _CHUNK_BYTES = 1024 * 1024
+_EDIT_TRIES = 3
 
 
 class Writer:
@@ -40,24 +41,39 @@ class Writer:
             return await self._write(path, content, made_by)
 
     async def replace(self, path: WorkspacePath, diff: str, *, made_by: str) -> Replaced:
-        """Apply SEARCH/REPLACE blocks, all or nothing. Raises `NotText`, `NotFound`, `Ambiguous`, `InvalidArgument`."""
+        """Apply SEARCH/REPLACE blocks, all or nothing, to the file as it is when it is replaced.
+
+        Raises `NotText`, `NotFound`, `Ambiguous`, `InvalidArgument`, and `Conflict` where others keep changing it.
+        """
         blocks = edits.parse(diff)
         async with self._paths.hold(path):
-            before = await self._lifeline.use(lambda live: _read_text(live.sandbox, path))
-            edited = edits.apply(before, blocks, path=path)
-            written = await self._write(path, edited.text.encode("utf-8", errors="surrogateescape"), made_by)
-        return Replaced(
-            written=written,
-            replacements=edited.replacements,
-            diff=edits.unified(before, edited.text, path),
-            notes=edited.notes,
+            return await self._replace(path, blocks, made_by)
+
+    async def _replace(self, path: WorkspacePath, blocks: Sequence[edits.Block], made_by: str) -> Replaced:
+        before, edited = "", None
+        for _ in range(_EDIT_TRIES):
+            text, stat = await self._lifeline.use(lambda live: _read_text(live.sandbox, path))
+            # Otherwise the write before came through, and only its answer was lost with the sandbox.
+            if edited is None or text != edited.text:
+                before, edited = text, edits.apply(text, blocks, path=path)
+            content = edited.text.encode("utf-8", errors="surrogateescape")
+            try:
+                written = await self._write(path, content, made_by, expected=stat)
+            except _Changed:
+                continue
+            return _replaced(path, before, edited, written)
+        raise Conflict(
+            f"{path!r} was changed by something else each time it was to be edited; the edit was not made",
+            hint="Look at what keeps writing it (check_process lists what runs), read it again, then repeat the edit.",
         )
 
-    async def _write(self, path: WorkspacePath, content: bytes, made_by: str) -> Written:
+    async def _write(
+        self, path: WorkspacePath, content: bytes, made_by: str, *, expected: Stat | None = None
+    ) -> Written:
         async def attempt(live: Live) -> Written:
             async with self._lock.shared():
                 read_at = live.mirror.head.number
-                stat = await _put(live.sandbox, path, content)
+                stat = await _put(live.sandbox, path, content, expected)
                 return await self._mirror(live, path, content, stat, read_at, made_by)
 
         return await self._lifeline.use(attempt)
@@ -120,12 +136,28 @@ def _told(error: VaporformError) -> str:
     return f"{error.message}: {error.hint}" if error.hint else error.message
 
 
-async def _put(sandbox: Sandbox, path: WorkspacePath, content: bytes) -> FileStat:
-    if len(content) > MAX_FILE_BATCH_BYTES:
-        return await sandbox.write_stream(path, _chunks(content))
-    result = (await sandbox.write_files([FileWrite(path=path, content=content)]))[0]
-    if isinstance(result, FileFault):
-        raise result.error
+def _replaced(path: WorkspacePath, before: str, edited: edits.Edited, written: Written) -> Replaced:
+    return Replaced(
+        written=written,
+        replacements=edited.replacements,
+        diff=edits.unified(before, edited.text, path),
+        notes=edited.notes,
+    )
+
+
+class _Changed(Conflict):
+    """The file is not the one that was read: told apart from what else can be in conflict at a write."""
+
+
+async def _put(sandbox: Sandbox, path: WorkspacePath, content: bytes, expected: Stat | None) -> FileStat:
+    try:
+        if len(content) > MAX_FILE_BATCH_BYTES:
+            return await sandbox.write_stream(path, _chunks(content), expected=expected)
+        result = (await sandbox.write_files([FileWrite(path=path, content=content, expected=expected)]))[0]
+        if isinstance(result, FileFault):
+            raise result.error
+    except Conflict as error:
+        raise _Changed(error.message, hint=error.hint) from error
     return result
 
 
@@ -134,12 +166,12 @@ async def _chunks(content: bytes) -> AsyncIterator[bytes]:
         yield content[start : start + _CHUNK_BYTES]
 
 
-async def _read_text(sandbox: Sandbox, path: WorkspacePath) -> str:
+async def _read_text(sandbox: Sandbox, path: WorkspacePath) -> tuple[str, Stat]:
     result = (await sandbox.read_files([path], max_bytes=MAX_FILE_BATCH_BYTES))[0]
     match result:
-        case FileContent(content=content) if b"\0" not in content:
+        case FileContent(content=content, stat=stat) if b"\0" not in content:
             # Bytes that are no UTF-8 survive an edit elsewhere in the file.
-            return content.decode("utf-8", errors="surrogateescape")
+            return content.decode("utf-8", errors="surrogateescape"), stat
         case FileContent():
             raise NotText(f"{path!r} is a binary file", hint="Write it whole with write_to_file, encoding base64.")
         case FileFault(error=NotFound()):

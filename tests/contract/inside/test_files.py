@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.contract.inside.supervised import Client, Supervised, until
-from vaporform_mcp.sandboxes.local.fields import Fields
+from vaporform_mcp.sandboxes.local.fields import Fields, JsonValue, parse_object
 
 OUTSIDE = "/etc/passwd"
 
@@ -155,6 +155,49 @@ def test_a_write_that_fails_leaves_nothing(isolated: Supervised) -> None:
         assert code_of(client.write("full/file", b"x")) == "permission_denied"
         assert code_of(client.write("full/new/file", b"x")) == "permission_denied"
     assert client.say("ls -A full") == ""
+
+
+def test_only_what_does_not_exist_has_no_stat(furnished: Client) -> None:
+    paths = ["file", "missing", "missing/too", "file/below", "circle/below", "outfolder/passwd", "../up", "x" * 256]
+    found = furnished.ask("stat", paths=paths).ok.items("stats")
+    codes = ["stat" if isinstance(one, list) else one and code_of(parse_object(one, "stats")) for one in found]
+    assert codes == ["stat", None, None, None, *["invalid_path"] * 4]
+
+
+@pytest.mark.parametrize("expected", [[], ["f", 3, 0o644, 1, 1, 1], "a text", 7])
+def test_a_write_that_expects_another_file_leaves_nothing(
+    plain: Supervised, client: Client, expected: JsonValue
+) -> None:
+    client.write("file", b"old")
+    before = everything_under(plain.folder)
+    for path in ("file", "new/file"):
+        for kind in ("f", "l"):
+            file: JsonValue = {"path": path, "mode": None, "kind": kind, "size": 3, "expected": expected}
+            assert code_of(client.ask("write", b"new", files=[file]).ok.objects("files")[0]) == "conflict"
+    assert everything_under(plain.folder) == before
+    assert read(client, "file") == ("", b"old")
+
+
+def test_of_two_servers_that_saw_the_same_file_one_replaces_it(plain: Supervised) -> None:
+    first, second = plain.attach(), plain.attach()
+    known = first.write("file", b"seen by both").items("stat")
+    seen: JsonValue = ["f", *map(as_int, known[1:])]
+    sent = [
+        (client, client.send("write", b"mine", files=[{"path": "file", "mode": None, "size": 4, "expected": seen}]))
+        for client in (first, second)
+    ]
+    codes = [code_of(client.answer(number).ok.objects("files")[0]) for client, number in sent]
+    assert sorted(codes) == ["", "conflict"]
+
+
+def test_an_upload_that_expected_another_file_leaves_the_one_that_is_there(plain: Supervised, client: Client) -> None:
+    known = client.write("file", b"old").items("stat")
+    upload = client.ask("open", path="file", mode=None, expected=["f", *map(as_int, known[1:])]).ok.number("upload")
+    client.ask("append", b"mine", upload=upload)
+    client.write("file", b"theirs")
+    assert client.ask("commit", upload=upload, abort=False).code == "conflict"
+    assert read(client, "file") == ("", b"theirs")
+    assert everything_under(plain.folder) == {"file"}
 
 
 def test_sizes_that_do_not_add_up_write_nothing(plain: Supervised, client: Client) -> None:

@@ -33,6 +33,11 @@ class Asking:
         """Whether the sandbox still is what the handle was made for."""
         return self._connection.is_open and layout.birth(self._files) == self._fingerprint.files
 
+    @property
+    def supervisor_pid(self) -> int:
+        """The supervisor's process on this host; 0 where it is not known."""
+        return self._connection.hello.pid
+
     def check(self) -> None:
         """Raises `SandboxLost` where it is not."""
         if not self._connection.is_open:

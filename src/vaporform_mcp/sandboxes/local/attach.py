@@ -12,7 +12,8 @@ import anyio
 from anyio.abc import TaskGroup
 
 from vaporform_mcp.errors import SandboxUnavailable
-from vaporform_mcp.sandboxes.local import ending, identity, launch, layout, probe
+from vaporform_mcp.sandboxes.local import cgroups, ending, identity, launch, layout, probe
+from vaporform_mcp.sandboxes.local.cgroups import Cgroup
 from vaporform_mcp.sandboxes.local.client import GREETING_S, Absent, Connection, Hello, Hung, connect
 from vaporform_mcp.sandboxes.local.fields import Malformed
 from vaporform_mcp.sandboxes.local.inside.wire import PROTOCOL
@@ -191,10 +192,11 @@ async def _launch(folder: Folder, recipe: Recipe, tasks: TaskGroup) -> Attached:
         with layout.listen(folder) as listener, launch.memory_file(settings) as source:
             keep = [listener.fileno(), source]
             words = recipe.words(folder, *keep)
-            started = launch.start(recipe.bubblewrap, words, uid=uid, log=folder.log, keep=keep)
+            cgroup = cgroups.make(folder.root.name, recipe.config)
+            started = launch.start(recipe.bubblewrap, words, uid=uid, cgroup=cgroup, log=folder.log, keep=keep)
     except OSError as error:
         raise probe.cannot_start(error) from error
-    tasks.start_soon(_reap, started.process)
+    tasks.start_soon(_reap, started.process, cgroup)
     try:
         return Attached(await _greeted(folder, tasks), fingerprint)
     except Absent:
@@ -227,8 +229,8 @@ def _said(folder: Folder) -> str:
         return ""
 
 
-async def _reap(process: subprocess.Popen[bytes]) -> None:
-    """Wait for bubblewrap's outer process, so that it does not stay as a zombie while we live."""
+async def _reap(process: subprocess.Popen[bytes], cgroup: Cgroup | None) -> None:
+    """Wait for bubblewrap's outer process, so that neither it nor its cgroup stays while we live."""
     supervisor = ending.Supervisor.held(process.pid)
     try:
         if supervisor is not None:
@@ -237,5 +239,7 @@ async def _reap(process: subprocess.Popen[bytes]) -> None:
     finally:
         if supervisor is not None:
             supervisor.close()
+        if cgroup is not None:
+            cgroup.remove()
         # It goes on when we end; Popen would complain about that.
         process.returncode = process.returncode or 0

@@ -21,7 +21,8 @@ class LocalConfig:
     environment, of which PATH, HOME and the proxy and certificate variables matter.
 
     The limits hold for one sandbox (`processes`, `tmp_mb`), one process (`memory_mb`, `open_files`) or one file
-    (`file_mb`). Their defaults let a large build run.
+    (`file_mb`). Where there is a cgroup (see `cgroups.py`), `memory_mb` holds for the whole sandbox too. Their defaults
+    let a large build run.
     """
 
     data_dir: Path

@@ -12,7 +12,7 @@ from vaporform_mcp import errors
 from vaporform_mcp.errors import SandboxUnavailable, VaporformError
 from vaporform_mcp.types import EntryKind, Stat
 
-__all__ = ["Fields", "JsonValue", "Malformed", "parse_fault", "parse_fields", "parse_stat"]
+__all__ = ["Fields", "JsonValue", "Malformed", "parse_fault", "parse_fields", "parse_object", "parse_stat"]
 
 JsonValue: TypeAlias = "str | int | float | bool | Sequence[JsonValue] | Mapping[str, JsonValue] | None"
 
@@ -119,6 +119,11 @@ def parse_fields(raw: bytes) -> Fields:
     except (ValueError, RecursionError):
         raise Malformed("no JSON") from None
     return Fields(_mapping(value, "no object"))
+
+
+def parse_object(value: object, name: str) -> Fields:
+    """One item of an array of this and that; `name` is the array's."""
+    return Fields(_mapping(value, name))
 
 
 def parse_stat(value: object) -> Stat:

@@ -18,9 +18,10 @@ from vaporform_mcp.sandboxes.base import (
     Scan,
 )
 from vaporform_mcp.sandboxes.local.asking import ANSWER_S, Asking
-from vaporform_mcp.sandboxes.local.fields import Fields, JsonValue, Malformed, parse_fault, parse_stat
-from vaporform_mcp.sandboxes.local.inside.wire import MAX_FRAME_BYTES
-from vaporform_mcp.types import ROOT, EntryKind, WorkspacePath
+from vaporform_mcp.sandboxes.local.fields import Fields, JsonValue, Malformed, parse_fault, parse_object, parse_stat
+from vaporform_mcp.sandboxes.local.flushing import flush_files
+from vaporform_mcp.sandboxes.local.inside.wire import FLUSHED_FILES, MAX_FRAME_BYTES
+from vaporform_mcp.types import ROOT, EntryKind, Stat, WorkspacePath
 
 __all__ = ["Files"]
 
@@ -33,6 +34,7 @@ _CHUNK_BYTES = 1024 * 1024
 _PATHS_AT_ONCE = 4_000
 _SCAN_S = 300.0
 _ABORT_S = 5.0
+_KINDS = {EntryKind.FILE: "f", EntryKind.SYMLINK: "l", EntryKind.DIRECTORY: "d", EntryKind.OTHER: "o"}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 _BAD_PART = re.compile(r"(?:^|/)\.{0,2}(?:/|$)")
 
@@ -70,8 +72,7 @@ class Files(Asking):
             reply = await self.ask("range", fields)
             seen = parse_stat(reply.fields.items("stat"))
             if stat is None:
-                kinds = {EntryKind.FILE: "f", EntryKind.SYMLINK: "l", EntryKind.DIRECTORY: "d", EntryKind.OTHER: "o"}
-                stat = [kinds[seen.kind], seen.size, seen.mode, seen.mtime_ns, seen.ctime_ns, seen.inode]
+                stat = _wire_stat(seen)
             if reply.data:
                 offset += len(reply.data)
                 yield reply.data
@@ -95,10 +96,13 @@ class Files(Asking):
                 "mode": file.mode,
                 "kind": "l" if file.kind is EntryKind.SYMLINK else "f",
                 "size": len(file.content),
+                "expected": _wire_stat(file.expected),
             }
             for file in files
         ]
         reply = await self.ask("write", {"files": rows}, b"".join(file.content for file in files))
+        if len(files) > FLUSHED_FILES:
+            await flush_files(self._files)
         paths = [file.path for file in files]
         return [
             FileFault(path=path, error=parse_fault(one.object("error"))) if "error" in one else _written(path, one)
@@ -106,9 +110,14 @@ class Files(Asking):
         ]
 
     async def write_stream(
-        self, path: WorkspacePath, chunks: AsyncIterator[bytes], *, mode: int | None = None
+        self,
+        path: WorkspacePath,
+        chunks: AsyncIterator[bytes],
+        *,
+        mode: int | None = None,
+        expected: Stat | None = None,
     ) -> FileStat:
-        reply = await self.ask("open", {"path": path, "mode": mode})
+        reply = await self.ask("open", {"path": path, "mode": mode, "expected": _wire_stat(expected)})
         upload = reply.fields.number("upload")
         try:
             async for chunk in chunks:
@@ -118,6 +127,7 @@ class Files(Asking):
         except BaseException:
             await self._abort(upload)
             raise
+        await flush_files(self._files)
         return _written(path, reply.fields)
 
     async def remove_files(self, paths: Sequence[WorkspacePath]) -> Sequence[FileFault]:
@@ -132,15 +142,12 @@ class Files(Asking):
                 faults.append(FileFault(path=WorkspacePath(path), error=parse_fault(one.object("error"))))
         return faults
 
-    async def stat_files(self, paths: Sequence[WorkspacePath]) -> Sequence[FileStat | None]:
-        results: list[FileStat | None] = []
+    async def stat_files(self, paths: Sequence[WorkspacePath]) -> Sequence[FileStat | FileFault | None]:
+        results: list[FileStat | FileFault | None] = []
         for some in _batches(paths):
             reply = await self.ask("stat", {"paths": some})
             stats = _one_each(reply.fields.items("stats"), some)
-            results += [
-                None if stat is None else FileStat(path=path, stat=parse_stat(stat))
-                for path, stat in zip(some, stats, strict=True)
-            ]
+            results += [_looked_at(path, stat) for path, stat in zip(some, stats, strict=True)]
         return results
 
     async def scan(
@@ -184,6 +191,20 @@ class Files(Asking):
 def _written(asked: WorkspacePath, fields: Fields) -> FileStat:
     real = fields.text("path")
     return FileStat(path=WorkspacePath(real) if _is_path(real) else asked, stat=parse_stat(fields.items("stat")))
+
+
+def _looked_at(path: WorkspacePath, item: object) -> FileStat | FileFault | None:
+    if item is None:
+        return None
+    if isinstance(item, list):
+        return FileStat(path=path, stat=parse_stat(item))  # pyright: ignore[reportUnknownArgumentType]  # looked at there
+    return FileFault(path=path, error=parse_fault(parse_object(item, "stats").object("error")))
+
+
+def _wire_stat(stat: Stat | None) -> JsonValue:
+    if stat is None:
+        return None
+    return [_KINDS[stat.kind], stat.size, stat.mode, stat.mtime_ns, stat.ctime_ns, stat.inode]
 
 
 def _batches(paths: Sequence[WorkspacePath]) -> list[Sequence[WorkspacePath]]:

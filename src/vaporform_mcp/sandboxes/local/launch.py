@@ -15,6 +15,7 @@ from pathlib import Path
 from vaporform_mcp.errors import SandboxUnavailable
 from vaporform_mcp.sandboxes.local import inside, unprivileged
 from vaporform_mcp.sandboxes.local.bubblewrap import Bind, Bubblewrap, Source, Word, render
+from vaporform_mcp.sandboxes.local.cgroups import Cgroup
 
 __all__ = ["Interpreter", "Started", "compile_supervisor", "interpreter", "memory_file", "start"]
 
@@ -89,17 +90,28 @@ def compile_supervisor() -> None:
     compileall.compile_dir(Path(inside.__file__ or "").parent, maxlevels=0, quiet=2)
 
 
-def start(bubblewrap: Bubblewrap, words: Sequence[Word], *, uid: int | None, log: Path, keep: Sequence[int]) -> Started:
+def start(
+    bubblewrap: Bubblewrap,
+    words: Sequence[Word],
+    *,
+    uid: int | None,
+    cgroup: Cgroup | None,
+    log: Path,
+    keep: Sequence[int],
+) -> Started:
     """Run bubblewrap with these arguments, `keep` open in it, detached from us in every way.
 
-    `uid`: the user that it runs as, where that is not ours; then it may be shown what that user could not reach. Only
-    on the event loop's thread, since the signal that some systems send when a parent ends goes by thread.
+    `uid`: the user that it runs as, where that is not ours; then it may be shown what that user could not reach.
+    `cgroup`: entered first, where that is possible, and removed where nothing is started. Only on the event loop's
+    thread, since the signal that some systems send when a parent ends goes by thread.
 
     Raises:
         OSError: not even the first program could be started.
     """
     with ExitStack() as opened:
         on_failure = opened.enter_context(ExitStack())
+        if cgroup is not None:
+            on_failure.callback(cgroup.remove)
         # No pipe: bubblewrap would hang half started if we ended before it wrote.
         info = os.memfd_create("vaporform-info", os.MFD_CLOEXEC)
         on_failure.callback(os.close, info)
@@ -125,6 +137,8 @@ def start(bubblewrap: Bubblewrap, words: Sequence[Word], *, uid: int | None, log
         if uid is not None:
             plan = descriptor(unprivileged.plan(uid, binds, argv))
             argv = [sys.executable, "-I", "-S", "-B", str(unprivileged.__file__), str(plan)]
+        if cgroup is not None:  # before the user is changed, who could not
+            argv = cgroup.entered_by(argv)
         output = opened.enter_context(log.open("wb"))
         log.chmod(0o600)
         process = subprocess.Popen(  # noqa: S603  # our own arguments, no shell

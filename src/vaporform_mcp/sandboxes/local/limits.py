@@ -35,16 +35,17 @@ def limits_of(config: LocalConfig, *, own_user: bool) -> Mapping[str, int]:
     return limits
 
 
-def gaps_of(config: LocalConfig, network: Network, *, own_user: bool) -> list[str]:
-    """What a sandbox leaves open, in sentences for people."""
+def gaps_of(config: LocalConfig, network: Network, *, own_user: bool, in_cgroup: bool) -> list[str]:
+    """What a sandbox leaves open, in sentences for people. `in_cgroup`: see `cgroups.holds`."""
     gaps = [
-        f"memory is limited for each process ({config.memory_mb} MB), not for all of them together",
         "disk space is limited for each file, not for all of them together",
         "this machine's system can be read: /usr, /opt and a part of /etc",
     ]
+    if not in_cgroup:
+        gaps.insert(0, f"memory is limited for each process ({config.memory_mb} MB), not for all of them together")
     if network == "host":
         gaps.insert(0, "commands use this machine's network as it is, with everything that listens on its loopback")
-    if "NPROC" not in limits_of(config, own_user=own_user):
+    if not in_cgroup and "NPROC" not in limits_of(config, own_user=own_user):
         gaps.append("the number of processes is not limited, since this kernel cannot count a sandbox's own")
     return gaps
 

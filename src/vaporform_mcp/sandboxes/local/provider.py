@@ -15,7 +15,7 @@ from anyio.abc import TaskGroup
 
 from vaporform_mcp.errors import NotSupported, SandboxUnavailable
 from vaporform_mcp.sandboxes.base import OnPhase, ProviderInfo, SandboxInfo
-from vaporform_mcp.sandboxes.local import layout
+from vaporform_mcp.sandboxes.local import cgroups, layout
 from vaporform_mcp.sandboxes.local.attach import attach, finish
 from vaporform_mcp.sandboxes.local.background import background
 from vaporform_mcp.sandboxes.local.config import LocalConfig
@@ -178,7 +178,12 @@ class LocalProvider:
         return SandboxInfo(
             isolation=ISOLATION,
             gaps=[
-                *gaps_of(self._config, network, own_user=os.geteuid() == 0),
+                *gaps_of(
+                    self._config,
+                    network,
+                    own_user=os.geteuid() == 0,
+                    in_cgroup=cgroups.holds(sandbox.supervisor_pid),
+                ),
                 *(prepared.egress.gaps if network == "internet" else ()),
             ],
             network=network,

@@ -108,15 +108,21 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (_V1,)
 SCHEMA_VERSION = len(MIGRATIONS)
 
 
+_SIGNS = """
+    SELECT (SELECT user_version FROM pragma_user_version), (SELECT application_id FROM pragma_application_id),
+        (SELECT count(*) FROM sqlite_schema)
+"""
+
+
 def is_current(connection: sqlite3.Connection) -> bool:
     """Whether the file has this version's schema; an empty or older file has not.
 
     Raises:
         StoreUnavailable: the file is another program's, or of a newer version.
     """
-    version = _number(connection, "PRAGMA user_version")
-    owner = _number(connection, "PRAGMA application_id")
-    if owner != APPLICATION_ID and (owner or version or _number(connection, "SELECT count(*) FROM sqlite_schema")):
+    # In one statement, since another process may make the tables between two.
+    version, owner, tables = connection.execute(_SIGNS).fetchone()
+    if owner != APPLICATION_ID and (owner or version or tables):
         raise StoreUnavailable(
             f"{FILE} is a database of another program",
             hint="Move that file away (`vaporform-mcp doctor` names its path); a new store is made at the next call.",

@@ -7,6 +7,7 @@ import stat
 
 from .faults import Refused, refusal, shown
 from .root import checked, describe
+from .wire import FLUSHED_FILES
 from .writing import FileToBe, remove, write
 
 __all__ = ["Files"]
@@ -107,7 +108,7 @@ class Files:
     def _stat(self, request: Request) -> None:
         self._root.require()
         paths = request.texts("paths")
-        found: list[list[object] | None] = []
+        found: list[list[object] | dict[str, object] | None] = []
 
         def steps() -> Iterator[None]:
             for path in paths:
@@ -116,11 +117,15 @@ class Files:
 
         self._loop.in_turns(steps(), lambda: request.reply({"stats": found}))
 
-    def _stat_one(self, path: str) -> list[object] | None:
+    def _stat_one(self, path: str) -> list[object] | dict[str, object] | None:
         try:
             there = self._root.open_path(checked(path), path, follow=False)
-        except (OSError, Refused):
+        except (FileNotFoundError, NotADirectoryError):
             return None
+        except OSError as error:
+            return {"error": refusal(error, path).fields()}
+        except Refused as error:
+            return {"error": error.fields()}
         try:
             return describe(os.fstat(there))
         finally:
@@ -139,11 +144,12 @@ class Files:
         if position != len(request.data):
             raise Refused("invalid_argument", "the files' sizes do not add up to the bytes that came with them")
         found: list[dict[str, object]] = []
+        flush = len(files) <= FLUSHED_FILES
 
         def steps() -> Iterator[None]:
             for file in files:
                 try:
-                    found.append(write(self._root, file))
+                    found.append(write(self._root, file, flush=flush))
                 except Refused as error:
                     found.append({"error": error.fields()})
                 yield

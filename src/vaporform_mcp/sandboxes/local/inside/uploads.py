@@ -38,7 +38,8 @@ class Uploads:
         self._root.require()
         if sum(key[0] is request.connection for key in self._drafts) >= MAX_UPLOADS:
             raise Refused("limit", f"{MAX_UPLOADS} files are being uploaded already", "Wait until one is done.")
-        draft = Draft(self._root, request.text("path"), request.optional_integer("mode"))
+        expected = request.optional_items("expected")
+        draft = Draft(self._root, request.text("path"), request.optional_integer("mode"), expected)
         self._count += 1
         self._drafts[request.connection, self._count] = draft
         request.reply({"upload": self._count})
@@ -62,7 +63,7 @@ class Uploads:
             draft.abort()
             self._root.require()
         else:
-            request.reply(draft.commit())
+            request.reply(draft.commit(flush=False))
 
     def _find(self, request: Request) -> Draft:
         draft = self._drafts.get((request.connection, request.integer("upload")))

@@ -29,12 +29,13 @@ input    process, eof (data)                                          {}
 stop     process, grace_s                                             process
 read     paths, max_bytes, follow                                     files: [{stat, size} | {error}] (contents)
 range    path, offset, length, stat|null                              stat, eof (data); conflict where stat differs
-write    files: [{path, mode|null, kind, size}] (contents)            files: [{stat, path} | {error}]
-open     path, mode|null                                              upload: a number, of this connection
+write    files: [{path, mode|null, kind, size, expected|null}]        files: [{stat, path} | {error}]
+         (contents)
+open     path, mode|null, expected|null                               upload: a number, of this connection
 append   upload (data)                                                {}
 commit   upload, abort                                                stat, path; {} of an abort
 remove   paths                                                        faults: [{path, error}]
-stat     paths                                                        stats: [stat | null]
+stat     paths                                                        stats: [stat | null | {error}]
 scan     under, prune, depth|null, limit                              clock_ns, invalid, unreadable, truncated
 ports                                                                 ports
 connect  port                                                         {}, fds 1: a connected TCP socket
@@ -45,7 +46,10 @@ end                                                                   {}; then e
 ======== ============================================================ ==============================================
 
 An `unlisted` run is one of the server's own: no `list` shows it, and no other request finds it. The path that a
-`write` or `commit` answers with is where the file really lies, after every symlink.
+`write` or `commit` answers with is where the file really lies, after every symlink. `expected` is the stat of the file
+that may be replaced: where that differs right before the change, the error is conflict. A `write` of up to
+`FLUSHED_FILES` has each on the disk before it is seen; of more, and of a `commit`, the server sees to it afterwards. A
+`stat` is null only where nothing exists.
 
 Events: every `run` sends ``{"event": "accepted"}`` before its command begins; with `stream` it also sends
 ``{"event": "output"}`` with bytes. `scan` sends ``{"event": "entries", "rows": [[path, *stat], …]}``, at most
@@ -62,6 +66,7 @@ import struct
 
 __all__ = [
     "EGRESS_PORT",
+    "FLUSHED_FILES",
     "HEADER",
     "INLINE_BYTES",
     "MAX_FRAME_BYTES",
@@ -85,6 +90,9 @@ INLINE_BYTES = 32 * 1024
 
 SPOOL_BYTES = 8 * 1024 * 1024
 """What is kept of a command's output from its beginning; beyond it only the tail is."""
+
+FLUSHED_FILES = 8
+"""One by one, more of them would hold up everybody else for longer than one flush of all."""
 
 EGRESS_PORT = 3128
 """Where the egress proxy listens on the sandbox's loopback."""

@@ -20,14 +20,15 @@ MAX_MODE = 0o7777
 
 
 class FileToBe:
-    """A file of a `write`: `mode` None keeps that of the file replaced."""
+    """A file of a `write`: `mode` None keeps that of the file replaced; `expected` is the *stat* it must have."""
 
-    __slots__ = ("content", "is_link", "mode", "path")
+    __slots__ = ("content", "expected", "is_link", "mode", "path")
 
-    def __init__(self, path: str, content: bytes, mode: int | None, *, is_link: bool) -> None:
+    def __init__(self, path: str, content: bytes, mode: int | None, expected: object, *, is_link: bool) -> None:
         self.path = path
         self.content = content
         self.mode = mode
+        self.expected = expected
         self.is_link = is_link
 
     @staticmethod
@@ -37,7 +38,7 @@ class FileToBe:
             raise Refused("invalid_argument", "a file of the request lacks its path, kind or size")
         if not 0 <= size <= len(data) - position or (mode is not None and not isinstance(mode, int)):
             raise Refused("invalid_argument", "a file of the request has a mode or size that is none")
-        return FileToBe(path, data[position : position + size], mode, is_link=kind == "l")
+        return FileToBe(path, data[position : position + size], mode, record.get("expected"), is_link=kind == "l")
 
 
 class Draft:
@@ -46,9 +47,10 @@ class Draft:
     Whoever makes one calls `commit` or `abort` at last; either also closes it.
     """
 
-    def __init__(self, root: Root, path: str, mode: int | None) -> None:
+    def __init__(self, root: Root, path: str, mode: int | None, expected: object) -> None:
         """Raises `Refused`."""
         self._root = root
+        self._expected = expected
         self._said = path
         self._folder = -1
         self._content = -1
@@ -73,14 +75,23 @@ class Draft:
         except OSError as error:
             raise refusal(error, self._said) from None
 
-    def commit(self) -> dict[str, object]:
-        """Put it in its place; answers with what the wire tells of a file written. Raises `Refused`."""
+    def commit(self, *, flush: bool) -> dict[str, object]:
+        """Put it in its place; answers with what the wire tells of a file written. Raises `Refused`.
+
+        With `flush`, its content is on the disk before: a power loss then leaves the old file or this one whole.
+        """
         try:
+            if flush:
+                os.fsync(self._content)
+            _check_expected(self._name, self._folder, self._expected, self._said)
             os.rename(self._temporary, self._name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
             described = _written(self._root, self._folder, self._name, describe(os.fstat(self._content)))
         except OSError as error:
             self.abort()
             raise refusal(error, self._said) from None
+        except Refused:
+            self.abort()
+            raise
         self._close()
         return described
 
@@ -127,17 +138,17 @@ class Draft:
         self._content = self._folder = -1
 
 
-def write(root: Root, file: FileToBe) -> dict[str, object]:
+def write(root: Root, file: FileToBe, *, flush: bool) -> dict[str, object]:
     """Create or replace one file or symlink; answers with its stat and path. Raises `Refused`."""
     if file.is_link:
         return _write_link(root, file)
-    draft = Draft(root, file.path, file.mode)
+    draft = Draft(root, file.path, file.mode, file.expected)
     try:
         draft.append(file.content)
     except Refused:
         draft.abort()
         raise
-    return draft.commit()
+    return draft.commit(flush=flush)
 
 
 def remove(root: Root, path: str) -> None:
@@ -177,6 +188,7 @@ def _write_link(root: Root, file: FileToBe) -> dict[str, object]:
         if existing is not None:
             _check_replaceable(existing, file.path)
         os.symlink(file.content, temporary, dir_fd=folder)
+        _check_expected(name, folder, file.expected, file.path)
         os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
         return _written(root, folder, name, describe(os.stat(name, dir_fd=folder, follow_symlinks=False)))
     except (OSError, ValueError, Refused) as error:
@@ -213,6 +225,15 @@ def _check_replaceable(existing: os.stat_result, said: str) -> None:
             f"{shown(said)} is a device, a socket or a FIFO, not a file",
             "Write to another path, or remove it first with execute_command.",
         )
+
+
+def _check_expected(name: bytes, folder: int, expected: object, said: str) -> None:
+    """Asked right before the change: all servers' writes are made by this one thread, so none comes between."""
+    if expected is None:
+        return
+    existing = _lstat(name, folder)
+    if existing is None or describe(existing) != expected:
+        raise Refused("conflict", f"{shown(said)} is no longer as it was read", "Read it again and repeat the change.")
 
 
 def _written(root: Root, folder: int, name: bytes, described: list[object]) -> dict[str, object]:

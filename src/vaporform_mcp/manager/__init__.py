@@ -1,0 +1,7 @@
+"""The workspaces of one server: opened once however many ask, listed, put into the trash and taken out again."""
+
+from vaporform_mcp.manager.core import Manager, open_manager
+from vaporform_mcp.manager.requests import OpenRequest
+from vaporform_mcp.manager.trash import TRASH_DAYS
+
+__all__ = ["TRASH_DAYS", "Manager", "OpenRequest", "open_manager"]

@@ -24,7 +24,7 @@ class Effort:
     outputs: int = 40
     openings: int = 15
     weighings: int = 5
-    projects: int = 20
+    projects: int = 36
 
 
 @dataclass(slots=True, kw_only=True)

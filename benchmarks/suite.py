@@ -21,7 +21,7 @@ from benchmarks.subjects import ROOT, Subject, bare, ours, temporary_folder
 __all__ = ["main"]
 
 PAGE = ROOT / "docs/benchmarks.md"
-QUICK = Effort(starts=5, calls=40, outputs=10, openings=4, weighings=2, projects=4)
+QUICK = Effort(starts=5, calls=40, outputs=10, openings=4, weighings=2, projects=12)
 ACTS = ("write", "read", "echo", "output")
 NAMES = ("start", *ACTS, "first-command", "memory", "tools-list", "project")
 

@@ -92,7 +92,7 @@ class LocalSettings(BaseModel):
         for each in value:
             if _SPACE_OR_SLASH.search(each):
                 raise ValueError(
-                    f"{each!r} is not a domain: give names such as pypi.org or *.example.com, without scheme"
+                    f"{each!r} is not a domain: give names such as example.org or *.example.com, without scheme"
                 )
         return value
 

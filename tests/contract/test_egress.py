@@ -263,7 +263,7 @@ async def test_this_computers_own_address_is_refused_at_the_moment_that_it_is_on
 
 async def test_a_domain_that_is_not_allowed_is_not_even_looked_up() -> None:
     names = Names({})
-    async with proxying(parse(["pypi.org"], []), names=names) as proxy:
+    async with proxying(parse(["packages.example.org"], []), names=names) as proxy:
         answer = await talk(proxy, b"CONNECT secret-data.evil.test:443 HTTP/1.1\r\n\r\n")
     assert b"VAPORFORM_LOCAL__EGRESS_ALLOW" in answer
     assert names.asked == []

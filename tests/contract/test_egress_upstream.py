@@ -84,7 +84,7 @@ async def test_what_is_private_is_not_asked_of_the_computers_proxy(target: str) 
 
 async def test_a_domain_that_is_not_allowed_is_not_asked_of_the_computers_proxy() -> None:
     origin = Origin()
-    async with serving(origin) as port, proxying(parse(["pypi.org"], []), upstream=through(port)) as proxy:
+    async with serving(origin) as port, proxying(parse(["packages.example.org"], []), upstream=through(port)) as proxy:
         assert (await talk(proxy, b"CONNECT far.test:443 HTTP/1.1\r\n\r\n")).startswith(b"HTTP/1.1 403 ")
     assert origin.seen == []
 

@@ -218,11 +218,23 @@ def test_a_name_listed_but_answered_with_metadata_is_to_be_listed_by_address() -
 
 
 def test_with_domains_allowed_only_they_are_looked_up_and_reached() -> None:
-    only = policy("10.0.0.0/8", "db.corp:5432", allow=("PyPI.org", "*.example.com", ".pythonhosted.org"))
-    for host in ("pypi.org", "a.example.com", "a.b.example.com", "pythonhosted.org", "files.pythonhosted.org"):
+    only = policy("10.0.0.0/8", "db.corp:5432", allow=("Packages.example.org", "*.example.com", ".mirror.example.net"))
+    for host in (
+        "packages.example.org",
+        "a.example.com",
+        "a.b.example.com",
+        "mirror.example.net",
+        "files.mirror.example.net",
+    ):
         assert only.decide_name(host, 443) is None
         assert decided(only, host, 443, "8.8.8.8") is None
-    for host in ("example.com", "evilpypi.org", "pypi.org.evil.com", "sub.pypi.org", "8.8.8.8"):
+    for host in (
+        "example.com",
+        "evilpackages.example.org",
+        "packages.example.org.evil.com",
+        "sub.packages.example.org",
+        "8.8.8.8",
+    ):
         assert only.decide_name(host, 443) is not None
     assert only.decide_name("db.corp", 5432) is None
     assert only.decide_name("db.corp", 5433) is not None
@@ -230,7 +242,7 @@ def test_with_domains_allowed_only_they_are_looked_up_and_reached() -> None:
 
 
 def test_a_domain_that_is_not_allowed_is_refused_by_that_setting() -> None:
-    only = policy(allow=("pypi.org",))
+    only = policy(allow=("packages.example.org",))
     refusal = only.decide_name("example.com", 443)
     assert refusal is not None
     assert str(refusal).endswith(f"by adding example.com to {ALLOW}.")
@@ -240,7 +252,7 @@ def test_a_domain_that_is_not_allowed_is_refused_by_that_setting() -> None:
 
 
 def test_an_allowed_domain_may_not_resolve_to_a_private_address() -> None:
-    refusal = decided(policy(allow=("pypi.org",)), "pypi.org", 443, "10.0.0.1")
+    refusal = decided(policy(allow=("packages.example.org",)), "packages.example.org", 443, "10.0.0.1")
     assert refusal is not None
     assert refusal.setting == PRIVATE
 
@@ -248,15 +260,36 @@ def test_an_allowed_domain_may_not_resolve_to_a_private_address() -> None:
 @pytest.mark.parametrize(
     "entry",
     [
-        *("", " ", "*", "*.", ".", "https://pypi.org", "pypi.org/simple", "pypi.org:443", "a b", "10.0.0.1"),
-        *("10.0.0.0/8", "exa*mple.com", "*example.com", "-a.com", "a..b", "::1", "[::1]", "1.2.3", "user@pypi.org"),
+        *(
+            "",
+            " ",
+            "*",
+            "*.",
+            ".",
+            "https://packages.example.org",
+            "packages.example.org/simple",
+            "packages.example.org:443",
+            "a b",
+            "10.0.0.1",
+        ),
+        *(
+            "10.0.0.0/8",
+            "exa*mple.com",
+            "*example.com",
+            "-a.com",
+            "a..b",
+            "::1",
+            "[::1]",
+            "1.2.3",
+            "user@packages.example.org",
+        ),
         "a" * 64 + ".com",
     ],
 )
 def test_what_is_not_a_domain_is_refused_by_the_settings_name(entry: str) -> None:
     with pytest.raises(InvalidArgument, match=ALLOW) as caught:
         parse([entry], [])
-    assert "pypi.org" in caught.value.hint
+    assert "packages.example.org" in caught.value.hint
 
 
 @pytest.mark.parametrize(

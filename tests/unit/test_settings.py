@@ -56,10 +56,10 @@ def test_values_come_from_variables_with_the_prefix_and_nested_ones_with_two_und
 
 
 def test_lists_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VAPORFORM_LOCAL__EGRESS_ALLOW", "pypi.org, *.example.com,,")
+    monkeypatch.setenv("VAPORFORM_LOCAL__EGRESS_ALLOW", "packages.example.org, *.example.com,,")
     monkeypatch.setenv("VAPORFORM_LOCAL__EGRESS_PRIVATE", "10.1.0.0/16,db.internal:5432,[fd00::1]:443")
     settings = load()
-    assert settings.local.egress_allow == ("pypi.org", "*.example.com")
+    assert settings.local.egress_allow == ("packages.example.org", "*.example.com")
     assert settings.local.egress_private == ("10.1.0.0/16", "db.internal:5432", "[fd00::1]:443")
 
 
@@ -120,7 +120,7 @@ def test_an_unknown_name_is_refused_with_the_nearest_known_one(
         ("VAPORFORM_LOCAL__NETWORK", "internt", "'internet', 'none' or 'host'"),
         ("VAPORFORM_LOCAL__PROCESSES", "many", "valid integer"),
         ("VAPORFORM_LOCAL__MEMORY_MB", str(10**30), "less than or equal to"),
-        ("VAPORFORM_LOCAL__EGRESS_ALLOW", "https://pypi.org/simple", "without scheme"),
+        ("VAPORFORM_LOCAL__EGRESS_ALLOW", "https://packages.example.org/simple", "without scheme"),
         ("VAPORFORM_LOCAL__EGRESS_PRIVATE", "http://10.0.0.1", "without scheme"),
         ("VAPORFORM_LOCAL", "{}", "VAPORFORM_LOCAL__"),
         ("VAPORFORM_LOCAL", "{", "VAPORFORM_LOCAL__"),

@@ -21,7 +21,7 @@ START_S = 60.0
 ASK_S = 30.0
 _CLEAN_UP_S = 20.0
 
-_PAGE = "https://pypi.org/simple/pip/"
+_PAGE = "https://www.example.com/"
 _FETCH = f"""\
 if command -v curl >/dev/null; then exec curl -sS -o /dev/null --max-time 20 {_PAGE}; fi
 if command -v python3 >/dev/null; then

@@ -150,7 +150,7 @@ def _parse_domain(text: str) -> NamePattern:
         raise InvalidArgument(
             f"{ALLOW}: {text[:200]!r} is not a domain",
             hint="Write domains without scheme, port or path, separated by commas, such as "
-            f"pypi.org,*.example.com (addresses belong into {PRIVATE}).",
+            f"packages.example.org,*.example.com (addresses belong into {PRIVATE}).",
         ) from None
 
 

@@ -18,7 +18,7 @@ from vaporform_mcp.sandboxes.local.provider import open_local
 from vaporform_mcp.stores.base import Blob
 from vaporform_mcp.stores.sqlite import SqliteStore
 from vaporform_mcp.stores.sqlite.connections import Connections
-from vaporform_mcp.types import Change, Head, Revision, Spec, TreeCount, WorkspaceRecord
+from vaporform_mcp.types import Change, Entry, Head, Revision, Spec, TreeCount, WorkspacePath, WorkspaceRecord
 
 Hook = Callable[[], Awaitable[None]]
 
@@ -57,6 +57,10 @@ class SeamStore(SqliteStore):
     async def update_workspace(self, record: WorkspaceRecord) -> WorkspaceRecord:
         await _call(self.before, "update_workspace")
         return await super().update_workspace(record)
+
+    async def tree(self, workspace_id: str, at: int | None = None) -> Mapping[WorkspacePath, Entry]:
+        await _call(self.before, "tree")
+        return await super().tree(workspace_id, at)
 
     async def head(self, workspace_id: str) -> Head:
         await _call(self.before, "head")

@@ -84,7 +84,7 @@ async def test_an_opening_that_fails_leaves_a_workspace_alone_that_another_serve
         async with anyio.create_task_group() as group:
             group.start_soon(fail)
             await made.reached.wait()
-            working.provider.before["destroy"] = marking  # within the exclusive lock, before anything is restored
+            working.store.before["tree"] = marking  # within the exclusive lock, before anything is restored
             group.start_soon(work)
             await marking.reached.wait()
             made.opened.set()

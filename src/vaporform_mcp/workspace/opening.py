@@ -89,10 +89,11 @@ class Opener:
         """Holds the exclusive lock. Every sandbox that may have been synced from is of an epoch below the new one."""
         before = await self._store.head(record.id)
         head = await self._take_over(record, before)
-        if before.number == 0:
-            # A first opening that was interrupted may have left files of which no mark tells.
-            await self._provider.destroy(record.id, head.epoch)
         sandbox = await self._provider.acquire(record.spec, record.id, head.epoch, on_phase)
+        if before.number == 0 and (await sandbox.scan(limit=1)).entries:
+            # A first opening that was interrupted left files of which no mark tells.
+            await self._provider.destroy(record.id, head.epoch)
+            sandbox = await self._provider.acquire(record.spec, record.id, head.epoch, on_phase)
         problems: Mapping[WorkspacePath, str] = {}
         mirror = Mirror(self._store, record.id, head)
         if before.number == 0 and record.spec.git_url is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -79,11 +80,18 @@ def serving(settings: Settings) -> Serving:
     _check_egress(settings)
     return Serving(
         open_manager=partial(open_manager, settings),
+        load=_load,
         owner=OWNER,
         workspace=parse_name(settings.workspace),
         tools=settings.tools,
         wait_limit_s=settings.wait_limit_s,
     )
+
+
+def _load() -> None:
+    if sys.platform == "linux":
+        for module in ("locks", "manager", "sandboxes.local.provider", "stores.sqlite"):
+            importlib.import_module(f"vaporform_mcp.{module}")
 
 
 def store_file(settings: Settings) -> Path:

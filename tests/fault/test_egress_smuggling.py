@@ -76,6 +76,14 @@ async def test_a_request_line_that_is_malformed_is_refused(line: str) -> None:
     assert origin.seen == []
 
 
+@pytest.mark.parametrize("host", ["[::1%25lo]", "[::1%lo]", f"[fe80::1%{'a' * 5000}]", "ä" * 20_000])
+async def test_a_host_with_a_zone_or_beyond_any_length_is_refused_and_not_repeated(host: str) -> None:
+    async with proxying() as proxy:
+        answer = await talk(proxy, f"CONNECT {host}:443 HTTP/1.1\r\n\r\n".encode())
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert len(answer) < 1000
+
+
 async def test_a_request_in_http_1_0_cannot_be_chunked() -> None:
     async with serving(Origin()) as port, proxying() as proxy:
         head = f"POST http://{ORIGIN}:{port}/ HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"

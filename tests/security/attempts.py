@@ -28,11 +28,13 @@ X86_64 = {
     **{"ptrace": 101, "vm_readv": 310, "mount": 165, "unshare": 272, "setns": 308, "chroot": 161, "pivot_root": 155},
     **{"clone": 56, "open_by_handle_at": 304, "syslog": 103, "keyctl": 250, "add_key": 248, "bpf": 321},
     **{"perf_event_open": 298, "userfaultfd": 323, "reboot": 169, "finit_module": 313, "swapon": 167},
+    **{"sched_setscheduler": 144, "sched_setaffinity": 203, "setpriority": 141},
 }
 AARCH64 = {
     **{"ptrace": 117, "vm_readv": 270, "mount": 40, "unshare": 97, "setns": 268, "chroot": 51, "pivot_root": 41},
     **{"clone": 220, "open_by_handle_at": 265, "syslog": 116, "keyctl": 219, "add_key": 217, "bpf": 280},
     **{"perf_event_open": 241, "userfaultfd": 282, "reboot": 142, "finit_module": 273, "swapon": 224},
+    **{"sched_setscheduler": 119, "sched_setaffinity": 122, "setpriority": 140},
 }
 EVERYWHERE = {
     **{"open_tree": 428, "move_mount": 429, "fsopen": 430, "mount_setattr": 442, "io_uring_setup": 425},
@@ -124,6 +126,19 @@ def killed(pid: str) -> str:
 def traced(pid: str) -> str:
     attach = 16
     return call("ptrace", attach, int(pid), 0, 0)
+
+
+def limited_supervisor() -> str:
+    """Few open files would keep it from everything, as the same user may without privileges."""
+    resource.prlimit(1, resource.RLIMIT_NOFILE, (12, 12))
+    return "limited"
+
+
+def leased(path: str) -> str:
+    """Whoever opens a leased file waits for its holder, a supervisor that reads it too."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CREAT, 0o600)
+    fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+    return "leased"
 
 
 def stolen_descriptor(pid: str) -> str:
@@ -295,7 +310,16 @@ ATTEMPTS = {
     function.__name__: function
     for function in (
         *(called, listed, read, written, replaced, connected, connected_unix, opened_socket, found, killed, traced),
-        *(stolen_descriptor, numbers_seen, writable_in_proc, writable_on_system, devices, typed_into_terminal),
+        *(
+            limited_supervisor,
+            leased,
+            stolen_descriptor,
+            numbers_seen,
+            writable_in_proc,
+            writable_on_system,
+            devices,
+            typed_into_terminal,
+        ),
         *(privileges, suid_of_own_making, suid_of_the_system, became, regrouped, given_away, hard_linked),
         *(device_made, filled, memory, forked, core_size, environment, supervisor_command, unix_sockets, hostname),
         resolved,

@@ -153,6 +153,12 @@ TABLE: dict[str, tuple[str, ...]] = {
     "traced 1": ("EPERM",),
     "called vm_readv 1 0 0 0 0 0": ("EPERM",),
     "stolen_descriptor 1": ("EPERM",),
+    "limited_supervisor": ("EPERM",),
+    "called sched_setscheduler 1 5 0": ("EPERM",),
+    "called sched_setaffinity 1 0 0": ("EPERM",),
+    "called setpriority 0 1 19": ("EPERM",),
+    "called setpriority 2 0 19": ("EPERM",),
+    "leased /workspace/lease": ("EINVAL",),
     "unix_sockets": ("nothing",),
     # Namespaces and mounts
     "called mount none /tmp tmpfs 0 0": ("EPERM",),

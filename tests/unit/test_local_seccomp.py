@@ -26,6 +26,8 @@ CALLS = {
         **{"add_key": 248, "request_key": 249, "keyctl": 250, "bpf": 321, "perf_event_open": 298, "syslog": 103},
         **{"userfaultfd": 323, "kexec_load": 246, "kexec_file_load": 320, "init_module": 175, "finit_module": 313},
         **{"delete_module": 176, "swapon": 167, "swapoff": 168, "reboot": 169, "acct": 163, "quotactl": 179},
+        **{"prlimit64": 302, "sched_setparam": 142, "sched_setscheduler": 144, "sched_setaffinity": 203},
+        **{"sched_setattr": 314, "setpriority": 141, "ioprio_set": 251, "fcntl": 72},
     },
     "aarch64": {
         **{"read": 63, "openat": 56, "clone": 220, "clone3": 435, "execve": 221, "socket": 198, "socketpair": 199},
@@ -34,6 +36,8 @@ CALLS = {
         **{"add_key": 217, "request_key": 218, "keyctl": 219, "bpf": 280, "perf_event_open": 241, "syslog": 116},
         **{"userfaultfd": 282, "kexec_load": 104, "kexec_file_load": 294, "init_module": 105, "finit_module": 273},
         **{"delete_module": 106, "swapon": 224, "swapoff": 225, "reboot": 142, "acct": 89, "quotactl": 60},
+        **{"prlimit64": 261, "sched_setparam": 118, "sched_setscheduler": 119, "sched_setaffinity": 122},
+        **{"sched_setattr": 274, "setpriority": 140, "ioprio_set": 30, "fcntl": 25},
     },
 }
 EVERYWHERE = {
@@ -129,6 +133,17 @@ class TestFilter:
         assert (run(machine, "ptrace", 16, 1), run(machine, "ptrace", 16, 2)) == ("EPERM", ALLOWED)
         for call in ("process_vm_readv", "process_vm_writev"):
             assert (run(machine, call, 1), run(machine, call, 2)) == ("EPERM", ALLOWED)
+
+    def test_the_supervisors_limits_and_scheduling_are_not_changed_and_others_are(self, machine: str) -> None:
+        for call in ("prlimit64", "sched_setparam", "sched_setscheduler", "sched_setaffinity", "sched_setattr"):
+            assert (run(machine, call, 1), run(machine, call, 0), run(machine, call, 2)) == ("EPERM", ALLOWED, ALLOWED)
+        for call, process, user in (("setpriority", 0, 2), ("ioprio_set", 1, 3)):
+            assert (run(machine, call, process, 1), run(machine, call, process, 2)) == ("EPERM", ALLOWED)
+            assert run(machine, call, user, 0) == "EPERM"
+
+    def test_no_lease_makes_the_supervisor_wait_for_a_file(self, machine: str) -> None:
+        assert run(machine, "fcntl", 3, 1024) == "EINVAL"
+        assert {run(machine, "fcntl", 3, command) for command in (0, 1, 2, 3, 4, 6, 1025, 1030)} == {ALLOWED}
 
     def test_calls_of_another_machine_end_the_process(self, machine: str) -> None:
         assert run(machine, "read", audit=0x40000003) == KILLED

@@ -48,10 +48,15 @@ async def connected(run: Run, mode: str, *, limit_s: float = 20.0) -> AsyncGener
         for name, each in {"boom": run, "fine": fine}.items()
     }
     serving = Serving(
-        open_manager=no_manager, owner="local", workspace=WorkspaceName("demo"), tools="all", wait_limit_s=limit_s
+        open_manager=no_manager,
+        load=lambda: None,
+        owner="local",
+        workspace=WorkspaceName("demo"),
+        tools="all",
+        wait_limit_s=limit_s,
     )
     manager = Lazy(serving.open_manager)
-    server = make_server(serving, specs, Calls(serving, specs, manager.get, grace_s=0.0))
+    server = make_server(serving, specs, Calls(serving, specs, manager.get, grace_s=0.0), anyio.Event())
 
     @asynccontextmanager
     async def transport() -> AsyncGenerator[tuple[object, object]]:

@@ -47,6 +47,16 @@ async def test_what_did_not_come_back_is_told_once_with_the_commands_that_make_i
     assert workspace.take_notices() == []
 
 
+async def test_a_sandbox_lost_before_anything_was_mirrored_is_told_as_rebuilt_not_as_restarted(server: Server) -> None:
+    workspace = await opened(server.manager)
+    await run(workspace, "sleep 600", wait_s=0)
+    await server.provider.destroy(workspace.record.id, 1)
+    await shell(workspace, "true")
+    [notice] = workspace.take_notices()
+    assert "was rebuilt" in notice
+    assert "sleep 600" in notice
+
+
 async def test_an_epoch_is_raised_so_that_the_old_sandbox_can_never_write_the_mirror(server: Server) -> None:
     workspace = await opened(server.manager)
     await workspace.write(path("a.txt"), b"x", made_by="write_to_file")

@@ -16,6 +16,7 @@ from vaporform_mcp.manager import TRASH_DAYS, OpenRequest
 from vaporform_mcp.sandboxes.base import Command
 from vaporform_mcp.types import WorkspaceName
 from vaporform_mcp.workspace import Workspace
+from vaporform_mcp.workspace.results import Written
 
 OTHER = WorkspaceName("other")
 
@@ -323,3 +324,26 @@ async def test_a_bug_in_the_last_sync_of_one_workspace_does_not_cost_another_its
         await run(two, "echo 2 > 2.txt")
     async with seam_server(tmp_path) as server:
         assert set(await server.store.tree(two.record.id)) == {"2.txt"}
+
+
+async def test_a_write_that_another_overtook_and_that_cannot_be_read_again_is_not_called_mirrored(
+    tmp_path: Path,
+) -> None:
+    async with seam_server(tmp_path) as slow, seam_server(tmp_path) as quick:
+        ours, theirs = await opened(slow.manager), await opened(quick.manager)
+        gate = slow.store.before["append"] = Gate()
+        answers: list[Written] = []
+
+        async def write() -> None:
+            answers.append(await ours.write(path("one.txt"), b"ours", made_by="write_to_file"))
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(write)
+            await gate.reached.wait()
+            await theirs.write(path("one.txt"), b"theirs", made_by="write_to_file")
+            await shell(theirs, "chmod 0 one.txt")
+            gate.opened.set()
+        [written] = answers
+        assert not written.mirrored
+        assert "could not be read again" in str(written.mirror_error)
+        assert ours.mirror_state().pending

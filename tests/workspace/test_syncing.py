@@ -131,6 +131,16 @@ async def test_a_running_process_that_keeps_writing_is_followed(server: Server) 
     await eventually(followed, limit_s=40)
 
 
+async def test_what_a_child_in_the_background_writes_after_its_command_is_followed(server: Server) -> None:
+    workspace = await opened(server.manager)
+    await shell(workspace, "(sleep 3; echo late > late.txt) >/dev/null 2>&1 &")
+
+    async def followed() -> bool:
+        return await server.store.entry(workspace.record.id, path("late.txt")) is not None
+
+    await eventually(followed, limit_s=60)
+
+
 async def test_a_folder_that_became_a_link_takes_the_files_under_it_out_of_the_tree(server: Server) -> None:
     workspace = await opened(server.manager)
     await workspace.write(path("d/a.txt"), b"old", made_by="write_to_file")

@@ -20,10 +20,12 @@ __all__ = ["Serving"]
 class Serving:
     """`open_manager` is entered at the first call that needs it, and left when the server ends: leaving it runs the
     pending syncs within a bound of its own. `workspace` is that of a call which names none. `wait_limit_s` is how
-    long a call may take before it answers while its work goes on.
+    long a call may take before it answers while its work goes on. `load` imports what the first call will need; it is
+    called in a thread once the tools have been listed, since a client that lists them is likely to call one.
     """
 
     open_manager: Callable[[], AbstractAsyncContextManager[Manager]]
+    load: Callable[[], None]
     owner: str
     workspace: WorkspaceName
     tools: Profile

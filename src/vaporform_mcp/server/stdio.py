@@ -42,13 +42,16 @@ NAME = "vaporform-mcp"
 END_LIMIT_S = 10.0
 """From the end of the input, or a signal, to the end of the process."""
 
+_LOAD_AFTER_S = 0.02  # behind the answer that is on its way
+
 _LISTS_LAST_MS = 3_600_000  # they change with the version only
 
 
-def make_server(serving: Serving, specs: Mapping[str, ToolSpec], calls: Calls) -> Server[object]:
-    """The protocol's side of the server: what it lists, and where its calls go."""
+def make_server(serving: Serving, specs: Mapping[str, ToolSpec], calls: Calls, listed: anyio.Event) -> Server[object]:
+    """The protocol's side of the server: what it lists, and where its calls go. `listed` is set with the first list."""
 
     async def list_tools(_: ServerRequestContext[object], __: PaginatedRequestParams | None) -> ListToolsResult:
+        listed.set()
         return ListToolsResult(tools=[schemas.tool(spec) for spec in specs.values()])
 
     async def call_tool(context: ServerRequestContext[object], params: CallToolRequestParams) -> Result:
@@ -88,11 +91,13 @@ async def serve_stdio(serving: Serving) -> int:
     wire_in, wire_out = claim_standard_streams()
     manager = Lazy(serving.open_manager)
     specs = offered(serving.tools)
-    server = make_server(serving, specs, Calls(serving, specs, manager.get))
+    listed = anyio.Event()
+    server = make_server(serving, specs, Calls(serving, specs, manager.get), listed)
     end = _End()
     async with anyio.create_task_group() as tasks:
         await tasks.start(end.on_signals)
         tasks.start_soon(manager.run)
+        tasks.start_soon(_load_once, serving, listed)
         with end.serving:
             async with open_wire(wire_in, wire_out) as (came, sent):
                 await server.run(came, sent, server.create_initialization_options())
@@ -101,6 +106,15 @@ async def serve_stdio(serving: Serving) -> int:
         await manager.closed.wait()
         tasks.cancel_scope.cancel()
     return 0
+
+
+async def _load_once(serving: Serving, listed: anyio.Event) -> None:
+    await listed.wait()
+    await anyio.sleep(_LOAD_AFTER_S)
+    try:
+        await anyio.to_thread.run_sync(serving.load, abandon_on_cancel=True)
+    except Exception:
+        log.exception("loading ahead failed")  # the call that needs it will tell its client
 
 
 class _End:

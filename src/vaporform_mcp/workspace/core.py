@@ -245,8 +245,7 @@ class Workspace:
             report = await self._sync(live, made_by, None)
         except StoreUnavailable:
             return SyncOutcome(changed=False, watch=False, retry_in_s=max(0.5, live.mirror.retry_in_s))
-        # After a change too: a child that its command left in the background is no process of ours to see.
-        return SyncOutcome(changed=report.changed > 0, watch=bool(running) or report.changed > 0)
+        return SyncOutcome(changed=report.changed > 0, watch=bool(running))
 
 
 async def _next_label(live: Live) -> str:

@@ -200,7 +200,7 @@ class Lifeline:
 
     def _tell_healed(self, lost: Live, live: Live) -> None:
         # Of a later epoch: it was rebuilt, if not by this server then by another.
-        if live.restored or live.mirror.epoch != lost.mirror.epoch:
+        if live.rebuilt or live.mirror.epoch != lost.mirror.epoch:
             self._tell_restored(live)
         elif self.running:
             self.notify(

@@ -32,11 +32,13 @@ TAKEOVER_TRIES = 20
 class Live:
     """A workspace's sandbox, marked and of the current epoch, with the mirror that it is synced into.
 
-    `restored` tells that its files came from the mirror just now; `problems` names those that did not come back.
+    `rebuilt` tells that it was made anew just now, `restored` that its files came from the mirror then; `problems`
+    names those that did not come back.
     """
 
     sandbox: Sandbox
     mirror: Mirror
+    rebuilt: bool
     restored: bool
     problems: Mapping[WorkspacePath, str]
 
@@ -83,7 +85,7 @@ class Opener:
             return None
         on_phase(Phase.READY, 100)
         mirror = Mirror(self._store, record.id, Head(number=head.number, epoch=epoch))
-        return Live(sandbox=sandbox, mirror=mirror, restored=False, problems={})
+        return Live(sandbox=sandbox, mirror=mirror, rebuilt=False, restored=False, problems={})
 
     async def _rebuild(self, record: WorkspaceRecord, on_phase: OnPhase) -> Live:
         """Holds the exclusive lock. Every sandbox that may have been synced from is of an epoch below the new one."""
@@ -110,7 +112,8 @@ class Opener:
         if 0 < before.epoch < head.epoch:
             await self._destroy_old(record, before.epoch)
         on_phase(Phase.READY, 100)
-        return Live(sandbox=sandbox, mirror=mirror, restored=before.number > 0, problems=problems)
+        restored = before.number > 0
+        return Live(sandbox=sandbox, mirror=mirror, rebuilt=True, restored=restored, problems=problems)
 
     async def _take_over(self, record: WorkspaceRecord, head: Head) -> Head:
         if head.number == 0:

@@ -1,4 +1,4 @@
-"""When to sync in the background: soon after a command, again while processes run, later when the store is down."""
+"""When to sync in the background: soon after a command, ever more rarely then, later when the store is down."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ COALESCE_S = 0.25
 LONGEST_COALESCE_S = 2.0
 WATCH_S = 10.0
 LONGEST_WATCH_S = 60.0
+LONGEST_IDLE_S = 600.0
+"""A child that its command left in the background is no process of ours to see, and may write at any time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +41,7 @@ class SyncLoop:
         self._wanted = anyio.Event()
         self._requests = 0
         self._done = 0
+        self._asked_at = float("-inf")
         self._made_by = "sync"
 
     @property
@@ -47,6 +50,7 @@ class SyncLoop:
 
     def request(self, made_by: str) -> None:
         self._requests += 1
+        self._asked_at = anyio.current_time()
         self._made_by = made_by
         self._wanted.set()
 
@@ -59,21 +63,23 @@ class SyncLoop:
         return self._requests
 
     async def run(self) -> None:
-        again_s: float | None = None
+        again_s = float("inf")  # until the first request
         watch_s = WATCH_S
         while True:
-            with anyio.move_on_after(again_s if again_s is not None else float("inf")):
+            with anyio.move_on_after(again_s):
                 await self._wanted.wait()
             await self._settle()
             outcome = await self._once()
-            watch_s = WATCH_S if outcome.changed else min(watch_s * 2, LONGEST_WATCH_S)
-            again_s = outcome.retry_in_s if outcome.retry_in_s is not None else watch_s if outcome.watch else None
+            watch_s = WATCH_S if outcome.changed else watch_s * 2
+            watch_s = min(watch_s, LONGEST_WATCH_S if outcome.watch else LONGEST_IDLE_S)
+            again_s = outcome.retry_in_s if outcome.retry_in_s is not None else watch_s
 
     async def _settle(self) -> None:
-        with anyio.move_on_after(LONGEST_COALESCE_S):
-            while self._wanted.is_set():
-                self._wanted = anyio.Event()
-                await anyio.sleep(COALESCE_S)
+        """Until nothing was asked for a while, or that took too long."""
+        latest = anyio.current_time() + LONGEST_COALESCE_S
+        while (left_s := min(self._asked_at + COALESCE_S, latest) - anyio.current_time()) > 0:  # noqa: ASYNC110  # until a while has passed
+            await anyio.sleep(left_s)
+        self._wanted = anyio.Event()
 
     async def _once(self) -> SyncOutcome:
         try:

@@ -113,8 +113,15 @@ class Writer:
         else:
             await mirror.put([Blob(digest=digest, content=content, mime_type=entry.mime_type)])
         syncer = Syncer(live.sandbox, mirror)
+
+        async def rebase(changes: Sequence[Change], touched: frozenset[WorkspacePath]) -> Sequence[Change]:
+            again = await syncer.rebase(changes, touched)
+            if not again:
+                raise Conflict("another server wrote it too, and it could not be read again", hint="A sync follows.")
+            return again
+
         revision = await mirror.commit(
-            [Change(path=file.path, entry=entry)], read_at=read_at, rebase=syncer.rebase, made_by=made_by
+            [Change(path=file.path, entry=entry)], read_at=read_at, rebase=rebase, made_by=made_by
         )
         return revision.number
 

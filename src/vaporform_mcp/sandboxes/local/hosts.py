@@ -12,14 +12,18 @@ __all__ = ["NamePattern", "authority", "is_loopback_name", "normal_host", "parse
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 _MAX_NAME = 253
+# A longer one has no ASCII form of that length; to work out that form takes time in the square of the length.
+_MAX_WRITTEN = 4 * _MAX_NAME
 
 
 def normal_host(host: str) -> str:
     """The one spelling of a host: lower case, in its ASCII form, without the root's dot or an address's brackets.
 
     Raises:
-        ValueError: it is neither a name nor an address.
+        ValueError: it is neither a name nor an address; one with a zone means an interface of whoever connects.
     """
+    if len(host) > _MAX_WRITTEN or "%" in host:
+        raise ValueError("not a host")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
         if ":" not in host:

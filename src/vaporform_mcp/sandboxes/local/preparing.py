@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vaporform_mcp.sandboxes.local import bubblewrap, launch, probe, seccomp, toolchains
-from vaporform_mcp.sandboxes.local.bubblewrap import HOME, Bubblewrap
+from vaporform_mcp.sandboxes.local.bubblewrap import HOME, Bind, Bubblewrap
 from vaporform_mcp.sandboxes.local.config import LocalConfig
 from vaporform_mcp.sandboxes.local.launch import Interpreter
 from vaporform_mcp.sandboxes.local.network import Egress
@@ -39,6 +39,10 @@ class Prepared:
         folders = [*(one.path for one in self.toolchains), *system, *_SYSTEM_PATH]
         return ":".join(dict.fromkeys(folders))
 
+    @property
+    def binds(self) -> Sequence[Bind]:
+        return [one.bind for one in self.toolchains]
+
     def recipe(self, network: Network, environment: Mapping[str, str]) -> Recipe:
         """For a sandbox with that network, whose commands get `environment` too."""
         base = {
@@ -59,7 +63,7 @@ class Prepared:
             seccomp=self.seccomp,
             shell=base["SHELL"],
             environment={**base, **self.egress.environment(network), **environment},
-            binds=[one.bind for one in self.toolchains],
+            binds=self.binds,
             contents={**self.egress.contents(), **(_host_names() if network == "host" else {})},
         )
 

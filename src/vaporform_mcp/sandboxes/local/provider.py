@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import resource
 import socket
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -25,7 +26,7 @@ from vaporform_mcp.sandboxes.local.preparing import Prepared, prepare
 from vaporform_mcp.sandboxes.local.previews import PreviewForwarder
 from vaporform_mcp.sandboxes.local.removal import remove
 from vaporform_mcp.sandboxes.local.sandbox import LocalSandbox
-from vaporform_mcp.sandboxes.local.versions import versions
+from vaporform_mcp.sandboxes.local.versions import Versions
 from vaporform_mcp.types import Network, Phase, Spec
 
 __all__ = ["LocalProvider", "open_local"]
@@ -35,12 +36,19 @@ log = logging.getLogger(__name__)
 ISOLATION = "namespaces"
 """The level: own user, process, network, mount and IPC namespaces, no privileges, filtered system calls."""
 
+OPEN_FILES = 16_384
+"""What the server wants for itself: a sandbox's connections can take several hundred, the usual limit is 1,024."""
+
 _OPENNESS: tuple[Network, ...] = ("none", "internet", "host")
 
 
 @asynccontextmanager
 async def open_local(config: LocalConfig) -> AsyncGenerator[LocalProvider]:
-    """The provider, whose tasks run within the context. Sandboxes go on after it."""
+    """The provider, whose tasks run within the context. Sandboxes go on after it.
+
+    Raises this process's limit of open files, as far as it may.
+    """
+    _allow_open_files()
     async with PreviewForwarder() as previews, background() as tasks:
         provider = LocalProvider(config, tasks, previews)
         tasks.start_soon(provider.clear_trash)
@@ -61,8 +69,7 @@ class LocalProvider:
         self._acquiring: dict[tuple[str, int], anyio.Lock] = {}
         self._preparing = anyio.Lock()
         self._prepared: Prepared | None = None
-        self._asking = anyio.Lock()
-        self._versions: Mapping[str, str] = {}
+        self._versions = Versions(config.data_dir / "toolchains.json")
 
     @property
     def name(self) -> str:
@@ -171,9 +178,6 @@ class LocalProvider:
 
     async def _describe(self, sandbox: LocalSandbox) -> SandboxInfo:
         prepared = await self._ready()
-        async with self._asking:
-            if not self._versions:
-                self._versions = await versions(sandbox, prepared.path)
         network = sandbox.network
         return SandboxInfo(
             isolation=ISOLATION,
@@ -187,7 +191,7 @@ class LocalProvider:
                 *(prepared.egress.gaps if network == "internet" else ()),
             ],
             network=network,
-            toolchains=self._versions,
+            toolchains=await self._versions.of(sandbox, prepared.path, prepared.binds),
         )
 
     async def _open_preview(self, workspace_id: str, port: int, preferred: int | None) -> int:
@@ -199,6 +203,13 @@ class LocalProvider:
         if not live:
             raise SandboxUnavailable("the sandbox is not running", hint="Any call that uses the workspace starts it.")
         return await self._live[workspace_id, max(live)].connected_socket(port)
+
+
+def _allow_open_files() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _remove(path: Path) -> None:

@@ -1,7 +1,8 @@
 """The system call filter of a sandbox, as a BPF program that the kernel takes.
 
 What it denies either leads out of a namespace (mounts, new namespaces, file handles), is not divided by namespaces
-(keyrings, vsock, the kernel's log), or has been a way into the kernel too often (bpf, io_uring, userfaultfd, perf).
+(keyrings, vsock, the kernel's log), has been a way into the kernel too often (bpf, io_uring, userfaultfd, perf), or
+holds up the supervisor, which must stay able to end commands and itself (its limits, its scheduling, file leases).
 Numbers: the kernel's asm/unistd_64.h (x86_64) and asm-generic/unistd.h (aarch64), Linux 6.15.
 """
 
@@ -34,6 +35,8 @@ _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
 _AF_UNIX, _AF_INET, _AF_INET6, _AF_NETLINK = 1, 2, 10, 16
 _NETLINK_ROUTE, _NETLINK_SOCK_DIAG = 0, 4  # what `ip` and `ss` ask, and the supervisor for its ports
 _SUPERVISOR = 1  # its process number inside
+_F_SETLEASE = 1024  # whoever opens the file next waits: the supervisor would, for `fs.lease-break-time`
+_PRIO_USER, _IOPRIO_WHO_USER = 2, 3  # all processes of the user, so the supervisor too
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +49,11 @@ class _Machine:
     ioctl: int
     socket: int
     socketpair: int
-    ptrace: int
-    vm_readv: int
-    vm_writev: int
+    fcntl: int
+    setpriority: int
+    ioprio_set: int
+    on_a_process: tuple[tuple[int, int], ...]
+    """Calls that name a process by its number, and which argument that is."""
 
 
 _COMMON = (
@@ -76,9 +81,15 @@ _TABLE = {
         ioctl=16,
         socket=41,
         socketpair=53,
-        ptrace=101,
-        vm_readv=310,
-        vm_writev=311,
+        fcntl=72,
+        setpriority=141,
+        ioprio_set=251,
+        on_a_process=(
+            *((101, 1), (310, 0), (311, 0)),  # ptrace, process_vm_readv, process_vm_writev
+            *((302, 0), (142, 0), (144, 0)),  # prlimit64, sched_setparam, sched_setscheduler
+            *((203, 0), (314, 0)),  # sched_setaffinity, sched_setattr
+            *((141, 1), (251, 1)),  # setpriority, ioprio_set
+        ),
     ),
     "aarch64": _Machine(
         audit=0xC00000B7,
@@ -99,9 +110,15 @@ _TABLE = {
         ioctl=29,
         socket=198,
         socketpair=199,
-        ptrace=117,
-        vm_readv=270,
-        vm_writev=271,
+        fcntl=25,
+        setpriority=140,
+        ioprio_set=30,
+        on_a_process=(
+            *((117, 1), (270, 0), (271, 0)),  # ptrace, process_vm_readv, process_vm_writev
+            *((261, 0), (118, 0), (119, 0)),  # prlimit64, sched_setparam, sched_setscheduler
+            *((122, 0), (274, 0)),  # sched_setaffinity, sched_setattr
+            *((140, 1), (30, 1)),  # setpriority, ioprio_set
+        ),
     ),
 }
 
@@ -142,9 +159,13 @@ def _program(calls: _Machine) -> Iterable[_Instruction]:
             *_if_equal(_TIOCLINUX, _fail(errno.EPERM)),
         ],
     )
-    yield from _when(calls.ptrace, [_argument(1), *_if_equal(_SUPERVISOR, _fail(errno.EPERM))])
-    for number in (calls.vm_readv, calls.vm_writev):
-        yield from _when(number, [_argument(0), *_if_equal(_SUPERVISOR, _fail(errno.EPERM))])
+    yield from _when(calls.fcntl, [_argument(1), *_if_equal(_F_SETLEASE, _fail(errno.EINVAL))])
+    whole_user = {calls.setpriority: _PRIO_USER, calls.ioprio_set: _IOPRIO_WHO_USER}
+    for number, argument in calls.on_a_process:
+        steps = [_argument(argument), *_if_equal(_SUPERVISOR, _fail(errno.EPERM))]
+        if number in whole_user:
+            steps += [_argument(0), *_if_equal(whole_user[number], _fail(errno.EPERM))]
+        yield from _when(number, steps)
     unsupported = _fail(errno.EAFNOSUPPORT)
     yield from _when(calls.socketpair, [_argument(0), *_if_equal(_AF_UNIX, _give(_ALLOW)), unsupported])
     yield from _when(

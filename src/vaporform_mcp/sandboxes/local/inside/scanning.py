@@ -30,6 +30,9 @@ MAX_UNREADABLE = 10_000
 ROWS_CHARACTERS = 1024 * 1024
 """Of paths in one frame, whatever their number."""
 
+MAX_CHARACTERS = 128 * 1024 * 1024
+"""Of all paths of a scan: whoever asked keeps them in memory."""
+
 _PATH = operator.itemgetter(0)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -73,12 +76,13 @@ class _Walk:
     def run(self) -> dict[str, object]:
         self._enter()
         clock_ns = time.time_ns()
-        left = self._order.limit
-        for row in self._entries():
-            if left <= 0:
+        left, characters_left = self._order.limit, MAX_CHARACTERS
+        for path, row in self._entries():
+            left -= 1
+            characters_left -= len(path)
+            if left < 0 or characters_left < 0:
                 self._truncated = True
                 break
-            left -= 1
             self._add(row)
         self._flush()
         if self._invalid_count > len(self._invalid):
@@ -102,8 +106,8 @@ class _Walk:
         except OSError as error:
             raise refusal(error, under) from None
 
-    def _entries(self) -> Iterator[list[object]]:
-        """Every row, sorted by whole path.
+    def _entries(self) -> Iterator[tuple[str, list[object]]]:
+        """Every path and its row, sorted by whole path.
 
         A folder's content comes where `folder/` sorts, which is not always right behind the folder: `a-b` lies
         between `a` and `a/b`.
@@ -114,7 +118,7 @@ class _Walk:
                 if row is None:
                     waiting.append(iter(self._list(key, len(waiting) + 1)))
                     break
-                yield row
+                yield key, row
             else:
                 waiting.pop()
 

@@ -84,6 +84,14 @@ async def test_a_host_with_a_zone_or_beyond_any_length_is_refused_and_not_repeat
     assert len(answer) < 1000
 
 
+async def test_nothing_that_is_added_on_the_way_comes_back_by_trace() -> None:
+    origin = Origin()
+    async with serving(origin) as port, proxying() as proxy:
+        answer = await talk(proxy, f"TRACE http://{ORIGIN}:{port}/ HTTP/1.1\r\nMax-Forwards: 0\r\n\r\n".encode())
+    assert answer.startswith(b"HTTP/1.1 405 ")
+    assert origin.seen == []
+
+
 async def test_a_request_in_http_1_0_cannot_be_chunked() -> None:
     async with serving(Origin()) as port, proxying() as proxy:
         head = f"POST http://{ORIGIN}:{port}/ HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"

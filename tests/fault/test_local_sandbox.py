@@ -354,6 +354,28 @@ async def test_a_supervisor_that_hangs_is_killed_for_whoever_comes_next(tmp_path
             await other.destroy("ws", 1)
 
 
+FLOOD = """
+import os, signal
+for _ in range(100):
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork():
+            os._exit(0)
+        while True:
+            os.kill(1, signal.SIGCHLD)
+signal.pause()
+"""
+
+
+async def test_signals_without_end_keep_the_supervisor_from_no_deadline(tmp_path: Path) -> None:
+    async with sandbox_of(tmp_path) as sandbox:
+        await sandbox.write_files([FileWrite(path=FILE, content=FLOOD.encode())])
+        with anyio.fail_after(WAIT_S):
+            flooded = await sandbox.exec(Command(text="python3 -I file", timeout_s=2))
+            assert flooded.state is RunState.TIMED_OUT
+            assert (await sandbox.exec(Command(text="echo next"))).head == b"next\n"
+
+
 @pytest.mark.long
 async def test_a_supervisor_that_hangs_is_destroyed(tmp_path: Path) -> None:
     async with server(tmp_path) as provider:

@@ -148,6 +148,40 @@ def test_a_write_through_a_dangling_link_makes_what_it_names(plain: Supervised, 
     assert (plain.folder / "new/target").read_bytes() == b"made"
 
 
+def test_a_write_through_links_to_a_missing_file_follows_each(plain: Supervised, client: Client) -> None:
+    (plain.folder / "one").mkdir()
+    (plain.folder / "first").symlink_to("one/second")
+    (plain.folder / "one/second").symlink_to("../third")
+    (plain.folder / "third").symlink_to("one/file")
+    assert "stat" in client.write("first", b"made")
+    assert (plain.folder / "one/file").read_bytes() == b"made"
+
+
+@pytest.mark.parametrize(
+    ("target", "code"),
+    [
+        *(("../outside", "invalid_path"), ("/nowhere/file", "invalid_path"), ("missing/../file", "not_found")),
+        *(("missing/", "is_directory"), ("..", "invalid_path"), ("/", "invalid_path")),
+    ],
+)
+def test_a_link_to_what_cannot_be_made_is_refused(plain: Supervised, client: Client, target: str, code: str) -> None:
+    (plain.folder / "link").symlink_to(target)
+    assert code_of(client.write("link", b"x")) == code
+    assert not (plain.folder.parent / "outside").exists()
+
+
+def test_links_without_end_cost_nothing(plain: Supervised, client: Client) -> None:
+    links = 3000
+    for number in range(links):
+        name, following = f"link{number}", f"link{number + 1}"
+        (plain.folder / name).symlink_to(f"{following}/../" * 200 + following)
+    (plain.folder / f"link{links}").symlink_to("missing")
+    (plain.folder / "circle").symlink_to("circle")
+    codes = {code_of(client.write(name, b"x")) for name in ("link0", "link1000", f"link{links - 30}", "circle")}
+    assert codes == {"invalid_path", "not_found"}
+    assert client.say("echo alive") == "alive"
+
+
 def test_a_write_that_fails_leaves_nothing(isolated: Supervised) -> None:
     client = isolated.attach()
     client.say("mkdir full && chmod 555 full")

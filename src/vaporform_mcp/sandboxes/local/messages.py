@@ -129,6 +129,9 @@ def parse_request(head: bytes) -> RequestHead:
     line = _REQUEST_LINE.fullmatch(first)
     if line is None:
         raise Rejected(HTTPStatus.BAD_REQUEST, "The request line is malformed.")
+    if line.group(1) == "TRACE":
+        # Whoever answers it sends back what came, with what was added on the way: the credentials of another proxy.
+        raise Rejected(HTTPStatus.METHOD_NOT_ALLOWED, "The proxy does not pass TRACE on.")
     if len(_values(headers, "host")) > 1:
         raise Rejected(HTTPStatus.BAD_REQUEST, "The request has more than one Host header.")
     length, coding = _framing(headers, HTTPStatus.BAD_REQUEST)

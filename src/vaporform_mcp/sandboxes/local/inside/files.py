@@ -64,7 +64,7 @@ class Files:
                     left = min(left, MAX_BATCH_BYTES) - len(content)
                 yield
 
-        self._loop.in_turns(steps(), lambda: request.reply({"files": found}, b"".join(contents)))
+        self._loop.in_turns(steps(), lambda: request.reply({"files": found}, b"".join(contents)), request.fail)
 
     def _read_one(self, path: str, max_bytes: int, left: int, *, follow: bool) -> tuple[list[object], bytes]:
         try:
@@ -115,7 +115,7 @@ class Files:
                 found.append(self._stat_one(path))
                 yield
 
-        self._loop.in_turns(steps(), lambda: request.reply({"stats": found}))
+        self._loop.in_turns(steps(), lambda: request.reply({"stats": found}), request.fail)
 
     def _stat_one(self, path: str) -> list[object] | dict[str, object] | None:
         try:
@@ -154,7 +154,7 @@ class Files:
                     found.append({"error": error.fields()})
                 yield
 
-        self._loop.in_turns(steps(), lambda: request.reply({"files": found}))
+        self._loop.in_turns(steps(), lambda: request.reply({"files": found}), request.fail)
 
     def _remove(self, request: Request) -> None:
         self._root.require()
@@ -169,7 +169,7 @@ class Files:
                     faults.append({"path": path, "error": error.fields()})
                 yield
 
-        self._loop.in_turns(steps(), lambda: request.reply({"faults": faults}))
+        self._loop.in_turns(steps(), lambda: request.reply({"faults": faults}), request.fail)
 
 
 def _open_regular(there: int, path: str) -> int:

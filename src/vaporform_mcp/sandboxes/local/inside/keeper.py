@@ -168,7 +168,7 @@ def _keep(
     channel: socket.socket, read_end: int, write_end: int, limits: Mapping[str, int], order: Order | None
 ) -> None:
     """The life of a keeper; never returns to the supervisor's code."""
-    signal.set_wakeup_fd(-1)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     # Caught, not ignored: what is ignored stays so in the command. A command may signal its parent.
     for number in _CAUGHT:
         signal.signal(number, _do_nothing)

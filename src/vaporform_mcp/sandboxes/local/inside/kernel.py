@@ -6,6 +6,7 @@ import ctypes
 import os
 import resource
 import signal
+import sys
 
 __all__ = [
     "apply_limits",
@@ -14,6 +15,7 @@ __all__ = [
     "forbid_inspection",
     "kill_below",
     "send_signal",
+    "signals_as_reads",
     "terminate_below",
 ]
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 _PR_SET_DUMPABLE = 4
 _PR_SET_CHILD_SUBREAPER = 36
+_SIGSET_BYTES = 128
 _MAX_ROUNDS = 5
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -67,6 +70,21 @@ def send_signal(pid: int, number: int) -> None:
         os.kill(pid, number)
     except OSError:
         return
+
+
+def signals_as_reads(numbers: Collection[int]) -> int:
+    """A descriptor to read a signalfd_siginfo from, 128 bytes, for each of these that came; they are blocked, and so
+    they are in children.
+
+    A handler would run each time that somebody sends one, and commands may: enough of them would keep us from all else.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    wanted = sum(1 << (number - 1) for number in numbers).to_bytes(_SIGSET_BYTES, sys.byteorder)
+    descriptor = _libc.signalfd(-1, wanted, os.O_NONBLOCK | os.O_CLOEXEC)
+    if descriptor < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return descriptor
 
 
 def kill_below(root: int, spared: Collection[int] = ()) -> int:

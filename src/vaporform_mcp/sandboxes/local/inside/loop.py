@@ -71,13 +71,20 @@ class Loop:
         """Call once, as soon as nothing else is to be done."""
         self._quiet.append(callback)
 
-    def in_turns(self, steps: Iterator[object], done: Callable[[], None]) -> None:
-        """Run `steps` to its end, then `done`, letting everything else have its turn in between."""
+    def in_turns(self, steps: Iterator[object], done: Callable[[], None], failed: Callable[[Exception], None]) -> None:
+        """Run `steps` to its end, then `done`, letting everything else have its turn in between.
+
+        `failed` is called instead of the rest where a step raised.
+        """
         until = time.monotonic() + TURN_S
-        for _ in steps:
-            if time.monotonic() >= until:
-                self.after(0, lambda: self.in_turns(steps, done))
-                return
+        try:
+            for _ in steps:
+                if time.monotonic() >= until:
+                    self.after(0, lambda: self.in_turns(steps, done, failed))
+                    return
+        except Exception as error:  # noqa: BLE001  # out of a later turn it would end everything
+            failed(error)
+            return
         done()
 
     def stop(self) -> None:

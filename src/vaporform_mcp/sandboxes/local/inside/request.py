@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 
 from .faults import Refused, refusal
 from .frames import encode_frame
@@ -46,6 +47,11 @@ class Request:
 
     def refuse(self, error: Refused) -> None:
         self.connection.send(encode_frame({"id": self.number, "error": error.fields()}))
+
+    def fail(self, error: Exception) -> None:
+        """It went wrong by a mistake of ours: that is told to the log, and that it did to who asked."""
+        sys.excepthook(type(error), error, error.__traceback__)
+        self.refuse(Refused("internal", f"the sandbox failed at {self.op[:40]!r}"))
 
     def event(self, name: str, data: bytes) -> None:
         self.connection.send(encode_frame({"id": self.number, "event": name}, data))

@@ -5,6 +5,7 @@ Paths are handled as bytes: what a name means must not depend on a locale.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
@@ -14,6 +15,8 @@ __all__ = ["TEMPORARY_PREFIX", "TEMPORARY_SUFFIX", "Root", "checked", "describe"
 
 TEMPORARY_PREFIX = b".vaporform-"
 TEMPORARY_SUFFIX = b".tmp"
+
+_MAX_LINKS = 8
 
 _FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _KINDS = {stat.S_IFREG: "f", stat.S_IFDIR: "d", stat.S_IFLNK: "l"}
@@ -89,8 +92,46 @@ class Root:
         return _real_path(descriptor)[len(self._real) + 1 :]
 
     def target_of_link(self, path: bytes, said: str) -> bytes:
-        """What a symlink finally names, relative to the workspace, whether or not it exists."""
-        real = os.path.realpath(os.path.join(self._real, path))
+        """What a symlink finally names, relative to the workspace, whether or not it exists.
+
+        The kernel resolves what is there, within its own bounds. From the first link on whose target is missing it is
+        followed here, link by link, and not for long.
+        """
+        try:
+            descriptor = self.open_path(path, said)
+        except FileNotFoundError:
+            return self._missing_target(path, said)
+        try:
+            return self.relative(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def _missing_target(self, path: bytes, said: str) -> bytes:
+        folder, name = self.open_parent(path, said)
+        try:
+            for _ in range(_MAX_LINKS):
+                try:
+                    way, slash, name = os.readlink(name, dir_fd=folder).rpartition(b"/")
+                except OSError as error:
+                    if error.errno not in {errno.EINVAL, errno.ENOENT}:
+                        raise
+                    return self._named(_real_path(folder) + b"/" + name, said)
+                if name in {b"", b".", b".."}:
+                    raise IsADirectoryError(errno.EISDIR, "")
+                try:
+                    following = os.open(way or slash or b".", _FOLDER, dir_fd=folder)
+                except FileNotFoundError:
+                    if b".." in way.split(b"/"):
+                        raise
+                    return self._named(os.path.join(_real_path(folder), way, name), said)
+                os.close(folder)
+                folder = following
+            raise OSError(errno.ELOOP, "")
+        finally:
+            os.close(folder)
+
+    def _named(self, real: bytes, said: str) -> bytes:
+        real = os.path.normpath(real)
         if not real.startswith(self._real + b"/"):
             raise _leads_out(said)
         return real[len(self._real) + 1 :]

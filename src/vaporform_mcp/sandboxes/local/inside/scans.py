@@ -151,9 +151,7 @@ def _fork_worker(root: Root, order: ScanOrder) -> tuple[int, int]:
 
 
 def _work(root: Root, order: ScanOrder, output: int) -> None:
-    signal.set_wakeup_fd(-1)
-    for number in (signal.SIGCHLD, signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     gc.disable()
     close_all_but({output, root.descriptor})
     _enlarge(output)

@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import struct
-import sys
 import time
 
 from .commands import Commands
@@ -16,7 +15,7 @@ from .connection import Connection
 from .faults import Refused, refusal
 from .files import Files
 from .frames import encode_frame
-from .kernel import become_subreaper, forbid_inspection
+from .kernel import become_subreaper, forbid_inspection, signals_as_reads
 from .loop import Loop
 from .network import Network
 from .root import Root
@@ -39,6 +38,11 @@ MAX_NAMES = 1_000
 KILL_S = 2.0
 END_S = 1.0
 PAUSE_S = 0.1
+
+# The number is the first field of a signalfd_siginfo.
+_SIGNAL_BYTES = 128
+_SIGNALS_READ = 4
+_NUMBER = struct.Struct("I")
 
 _CREDENTIALS = struct.Struct("iII")
 
@@ -106,26 +110,25 @@ class Supervisor:
     # Signals ---------------------------------------------------------------------------------------------------
 
     def _heed_signals(self) -> None:
-        read_end, write_end = os.pipe()
-        os.set_blocking(read_end, False)
-        os.set_blocking(write_end, False)
-        signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, _do_nothing)
+        heeded = {signal.SIGCHLD}
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             # The kernel keeps from PID 1 what it has no handler for, so a command cannot end the sandbox. Ignoring
             # them would be handed on to every command.
-            signal.signal(number, signal.SIG_DFL if os.getpid() == 1 else self._signalled)
-        self._loop.watch(read_end, lambda: self._woken(read_end))
+            signal.signal(number, signal.SIG_DFL)
+            if os.getpid() != 1:
+                heeded.add(number)
+        descriptor = signals_as_reads(heeded)
+        self._loop.watch(descriptor, lambda: self._signalled(descriptor))
 
-    def _woken(self, read_end: int) -> None:
+    def _signalled(self, descriptor: int) -> None:
         try:
-            os.read(read_end, 4096)
+            came = os.read(descriptor, _SIGNALS_READ * _SIGNAL_BYTES)
         except BlockingIOError:
             return
+        numbers = [_NUMBER.unpack_from(came, at)[0] for at in range(0, len(came), _SIGNAL_BYTES)]
+        if any(number != signal.SIGCHLD for number in numbers):
+            self._loop.stop()
         self._commands.collect()
-
-    def _signalled(self, _signal: int, _frame: object) -> None:
-        self._loop.stop()
 
     # Servers ---------------------------------------------------------------------------------------------------
 
@@ -201,8 +204,7 @@ class Supervisor:
         except OSError as error:
             request.refuse(refusal(error, ""))
         except Exception as error:  # noqa: BLE001  # one request that goes wrong must not end the others' commands
-            sys.excepthook(type(error), error, error.__traceback__)
-            request.refuse(Refused("internal", f"the sandbox failed at {request.op[:40]!r}"))
+            request.fail(error)
 
     def _which(self, request: Request) -> None:
         folders = [folder for folder in self._config.env.get("PATH", os.defpath).split(":") if folder.startswith("/")]
@@ -236,7 +238,3 @@ def _find_program(name: str, folders: list[str]) -> str | None:
         except ValueError:
             return None
     return None
-
-
-def _do_nothing(_signal: int, _frame: object) -> None:
-    return

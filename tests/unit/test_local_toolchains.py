@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.unit.unpacked import link, program, seen, sources, unpacked_go, unpacked_node, unpacked_python
 from vaporform_mcp.errors import InvalidArgument
-from vaporform_mcp.sandboxes.local.toolchains import Toolchain, discover, shown_anyway
-
-MakeProgram = Callable[..., Path]
+from vaporform_mcp.sandboxes.local.toolchains import discover, shown_anyway
 
 
 @pytest.fixture
@@ -19,28 +17,6 @@ def home(tmp_path: Path) -> Path:
     folder = tmp_path / "home"
     folder.mkdir()
     return folder
-
-
-def program(path: Path, text: str = "\x7fELF") -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
-    path.chmod(0o755)
-    return path
-
-
-def link(path: Path, target: Path | str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.symlink_to(target)
-    return path
-
-
-def seen(home: Path, *folders: Path | str, adjust: tuple[str, ...] = (), **environment: str) -> list[Toolchain]:
-    path = ":".join(str(folder) for folder in folders)
-    return discover({"HOME": str(home), "PATH": path, **environment}, adjust, private=home / "data")
-
-
-def sources(found: list[Toolchain]) -> list[str]:
-    return [one.bind.source for one in found]
 
 
 def test_a_node_of_nvm_is_shown_by_its_own_tree(home: Path) -> None:
@@ -63,7 +39,7 @@ def test_a_python_of_pyenv_is_found_behind_its_shims(home: Path) -> None:
     program(home / ".pyenv/shims/python3", "#!/bin/sh\n")
     (home / ".pyenv/version").write_text("3.12\n")
     assert sources(seen(home, home / ".pyenv/shims")) == [str(python)]
-    older = seen(home, home / ".pyenv/shims", PYENV_VERSION="3.11.2")
+    older = seen(home, home / ".pyenv/shims", variables={"PYENV_VERSION": "3.11.2"})
     assert sources(older) == [str(home / ".pyenv/versions/3.11.2")]
 
 
@@ -127,16 +103,47 @@ def test_a_tree_that_knows_its_own_path_is_shown_there(home: Path) -> None:
 
 
 def test_any_other_tree_tells_nothing_of_the_home(home: Path) -> None:
-    go = program(home / "sdk/go1.23/bin/go").parents[1]
+    go = unpacked_go(home / "sdk/go1.23")
     (found,) = seen(home, go / "bin")
     assert str(home) not in found.bind.target
 
 
 def test_the_order_is_that_of_the_path_and_each_tree_comes_once(home: Path) -> None:
-    go = program(home / "go/bin/go").parent
-    node = program(home / "node/bin/node").parent
-    program(home / "node/bin/npm")
-    assert sources(seen(home, node, go, node)) == [str(node.parent), str(go.parent)]
+    go, node = unpacked_go(home / "sdk/go1.23"), unpacked_node(home / "node")
+    assert sources(seen(home, node / "bin", go / "bin", node / "bin")) == [str(node), str(go)]
+
+
+def test_a_version_that_is_a_link_is_what_it_leads_to(home: Path) -> None:
+    program(home / "work/bin/python3")
+    program(home / ".pyenv/shims/python3", "#!/bin/sh\n")
+    link(home / ".pyenv/versions/mine", home / "work")
+    (home / ".pyenv/version").write_text("mine\n")
+    assert seen(home, home / ".pyenv/shims") == seen(home, home / ".pyenv/versions/mine/bin") == []
+    (home / ".pyenv/version").write_text("own\n")
+    link(home / ".pyenv/versions/own", unpacked_python(home / "builds/python"))
+    assert sources(seen(home, home / ".pyenv/shims")) == [str(home / "builds/python")]
+
+
+def test_shims_outside_the_place_of_their_manager_lead_nowhere(home: Path) -> None:
+    program(home / "work/versions/1/bin/python3")
+    program(home / "work/shims/python3", "#!/bin/sh\n")
+    (home / "work/version").write_text("1\n")
+    assert seen(home, home / "work/shims") == []
+    assert sources(seen(home, home / "work/shims", variables={"PYENV_ROOT": str(home / "work")})) == [
+        str(home / "work/versions/1")
+    ]
+
+
+@pytest.mark.parametrize("manager", ["rbenv", "nodenv", "goenv"])
+def test_managers_made_after_pyenv_are_understood_as_it_is(home: Path, manager: str) -> None:
+    root = home / f".{manager}"
+    tree = program(root / "versions/1.2.3/bin/it").parents[1]
+    program(root / "versions/1.1.0/bin/it")
+    program(root / "shims/it", "#!/bin/sh\n")
+    (root / "version").write_text("1.2.3\n")
+    assert [(one.name, one.bind.source) for one in seen(home, root / "shims")] == [(manager, str(tree))]
+    older = seen(home, root / "shims", variables={f"{manager.upper()}_VERSION": "1.1.0"})
+    assert sources(older) == [str(root / "versions/1.1.0")]
 
 
 @pytest.mark.parametrize("folder", ["", ".local/", ".cargo/"])
@@ -163,7 +170,7 @@ def test_what_the_system_has_is_seen_anyway(home: Path) -> None:
 class TestAdjustments:
     @pytest.fixture
     def path(self, home: Path) -> str:
-        go = program(home / "go/bin/go").parent
+        go = unpacked_go(home / ".local/go") / "bin"
         node = program(home / ".nvm/versions/node/v22/bin/node").parent
         return f"{go}:{node}"
 
@@ -182,6 +189,16 @@ class TestAdjustments:
     def test_a_folder_can_be_added(self, home: Path, path: str, tmp_path: Path) -> None:
         tool = program(tmp_path / "tools/zig/bin/zig").parents[1]
         assert sources(seen(home, path, adjust=("none", f"+{tool}"))) == [str(tool)]
+
+    def test_what_is_named_is_shown_as_it_is_named(self, home: Path, path: str) -> None:
+        program(home / "work/bin/terraform")
+        (home / "work/notes").mkdir()
+        assert sources(seen(home, path, adjust=("none", f"+{home}/work"))) == [str(home / "work")]
+
+    def test_what_holds_the_servers_data_cannot_be_added(self, home: Path, path: str) -> None:
+        program(home / "state/bin/node")
+        with pytest.raises(InvalidArgument):
+            discover({"HOME": str(home), "PATH": path}, (f"+{home}/state",), private=home / "state/data")
 
     @pytest.mark.parametrize("word", ["+relative", "+/no/such/folder", "a b", "-", "../x"])
     def test_what_has_no_meaning_is_refused(self, home: Path, path: str, word: str) -> None:

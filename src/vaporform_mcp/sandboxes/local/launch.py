@@ -7,36 +7,19 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from vaporform_mcp.errors import SandboxUnavailable
 from vaporform_mcp.sandboxes.local import inside, unprivileged
-from vaporform_mcp.sandboxes.local.bubblewrap import Bind, Bubblewrap, Source, Word, render
+from vaporform_mcp.sandboxes.local.bubblewrap import Bubblewrap, Source, Word, render
 from vaporform_mcp.sandboxes.local.cgroups import Cgroup
+from vaporform_mcp.sandboxes.local.interpreter import Interpreter, interpreter
 
 __all__ = ["Interpreter", "Started", "compile_supervisor", "interpreter", "memory_file", "start"]
 
-_INSIDE = "/.vf"
-_IN_PLACE = ("/usr/", "/opt/", "/nix/store/", "/gnu/store/")
 _INFO_BYTES = 4096
-
-
-@dataclass(frozen=True, slots=True)
-class Interpreter:
-    """The Python that runs the supervisor: what of the host must be shown for it, and how it is called inside."""
-
-    binds: Sequence[Bind]
-    path: str
-    environment: Mapping[str, str]
-
-    def command(self, listen: int, config: int) -> list[str]:
-        program = (
-            f"import sys; sys.path.insert(0, '{_INSIDE}'); from inside.supervisor import main; main({listen}, {config})"
-        )
-        return [self.path, "-I", "-S", "-B", "-c", program]
 
 
 @dataclass(slots=True)
@@ -56,32 +39,6 @@ class Started:
 
     def close(self) -> None:
         os.close(self.info)
-
-
-def interpreter(home: Path | None) -> Interpreter:
-    """The server's own interpreter, without its packages. `home`: the user's, which must not become visible.
-
-    Raises:
-        SandboxUnavailable: its folder holds more than a Python, such as somebody's whole home.
-    """
-    package = Bind(str(Path(inside.__file__ or "").parent), f"{_INSIDE}/inside")
-    prefix = os.path.realpath(sys.base_prefix)
-    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    name = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
-    relative = os.path.relpath(name, prefix)
-    if relative.startswith("../"):
-        relative = f"bin/{version}"
-    if f"{prefix}/".startswith(_IN_PLACE):
-        return Interpreter([package], f"{prefix}/{relative}", {})
-    if not Path(prefix, "lib", version, "os.py").is_file() or (home and home.is_relative_to(prefix)):
-        raise SandboxUnavailable(
-            "the Python that runs this server cannot be shown in a sandbox",
-            hint="Run the server with a Python installed in a folder of its own (by uv, pyenv or the system).",
-        )
-    target = f"{_INSIDE}/py"
-    shared = any(Path(prefix, "lib").glob("libpython3*.so*"))
-    environment = {"LD_LIBRARY_PATH": f"{target}/lib"} if shared else {}
-    return Interpreter([package, Bind(prefix, target)], f"{target}/{relative}", environment)
 
 
 def compile_supervisor() -> None:

@@ -15,6 +15,7 @@ from typing import cast
 
 __all__ = ["behind"]
 
+_LIKE_PYENV = ("pyenv", "rbenv", "nodenv", "goenv", "jenv", "plenv", "phpenv")
 _SHORT = 65_536  # bytes of a manager's own settings
 
 
@@ -24,7 +25,9 @@ def behind(folder: Path, home: Path, environment: Mapping[str, str]) -> tuple[st
     None where the folder holds none.
     """
     if folder.name == "shims" and (folder.parent / "versions").is_dir():
-        return "pyenv", list(_pyenv(folder.parent, environment))
+        name = folder.parent.name.removeprefix(".")
+        name = name if name in _LIKE_PYENV else "pyenv"
+        return name, list(_versions(folder.parent, environment.get(f"{name.upper()}_VERSION", "")))
     if folder.name == "shims" and (folder.parent / "installs").is_dir():
         name = "asdf" if "asdf" in folder.parent.name else "mise"
         return name, list(_installs(folder.parent / "installs", home, environment))
@@ -35,9 +38,9 @@ def behind(folder: Path, home: Path, environment: Mapping[str, str]) -> tuple[st
     return None
 
 
-def _pyenv(root: Path, environment: Mapping[str, str]) -> Iterator[Path]:
-    chosen = environment.get("PYENV_VERSION", "").split(":") if environment.get("PYENV_VERSION") else None
-    for name in chosen or _text(root / "version").split():
+def _versions(root: Path, asked: str) -> Iterator[Path]:
+    """pyenv and those made after it. `asked`: what the environment says, in place of the manager's own file."""
+    for name in asked.split(":") if asked else _text(root / "version").split():
         if found := _version(root / "versions", name):
             yield found
 

@@ -1,8 +1,8 @@
 """Which of the user's own toolchains a sandbox shows: those on the PATH that lie where it otherwise sees nothing.
 
-Each is shown read-only by its own tree, never with the home that it lies in. A link in the tree that leads out of it
-leads nowhere inside. What finds itself wherever it lies is shown under /toolchains; what has its own path written
-into it, at that path.
+Each is shown read-only by its own tree, where `trees.py` knows it as one, never with the folder that it lies in; and
+programs of one file by that file. A link in a tree that leads out of it leads nowhere inside. What finds itself
+wherever it lies is shown under /toolchains; what has its own path written into it, at that path.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 from vaporform_mcp.errors import InvalidArgument
 from vaporform_mcp.sandboxes.local.bubblewrap import HOME, Bind
 from vaporform_mcp.sandboxes.local.shims import behind
+from vaporform_mcp.sandboxes.local.trees import KnownTrees, Tree
 
 __all__ = ["Toolchain", "discover", "shown_anyway"]
 
@@ -24,7 +25,7 @@ log = logging.getLogger(__name__)
 
 _BASE = "/toolchains"
 
-# A prefix (a folder with `bin` in it) is a toolchain where one of these is in its `bin`.
+# Programs that lead to the toolchain they are of, by a link from elsewhere.
 _PROGRAMS = (
     *("python3", "python", "node", "npm", "pnpm", "yarn", "cargo", "rustc", "go", "java", "javac", "mvn", "gradle"),
     *("kotlinc", "scala", "sbt", "ruby", "bundle", "php", "composer", "perl", "julia", "dart", "flutter", "swift"),
@@ -32,8 +33,13 @@ _PROGRAMS = (
     *("cmake", "ninja", "clang", "gcc", "terraform", "protoc"),
 )
 
-# These are one file each, whatever lies beside them.
-_SINGLE = ("uv", "uvx", "deno", "bun", "bunx", "just", "rg", "fd", "jq", "yq", "gh", "hugo", "task", "wasmtime", "ruff")
+# These are one file each, and need nothing that lies beside them.
+_SINGLE = (
+    *("uv", "uvx", "deno", "bun", "bunx", "just", "rg", "fd", "jq", "yq", "gh", "hugo", "task", "wasmtime", "ruff"),
+    *("ty", "pixi", "pnpm", "esbuild", "biome", "ninja", "protoc", "buf", "terraform", "tofu", "shellcheck", "shfmt"),
+    *("gopls", "dlv", "golangci-lint", "cargo-nextest", "wasm-pack", "sccache", "typst"),
+)
+_ELF = b"\x7fELF"
 
 _MANAGERS = {
     ".nvm": "nvm",
@@ -67,12 +73,6 @@ class Toolchain:
     path: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
-    name: str
-    tree: Path
-
-
 def discover(environment: Mapping[str, str], adjustments: Sequence[str], *, private: Path) -> list[Toolchain]:
     """The toolchains of the user whose PATH and HOME these are, in the order of their PATH.
 
@@ -84,10 +84,11 @@ def discover(environment: Mapping[str, str], adjustments: Sequence[str], *, priv
     """
     kept, dropped, added = _parsed(adjustments)
     home = Path(os.path.realpath(environment.get("HOME") or "/nonexistent"))
-    found: list[_Found] = []
+    known = KnownTrees(home, environment)
+    found: list[Tree] = []
     for folder in _unseen(environment.get("PATH", "")):
         try:
-            found += _in_folder(folder, home, environment)
+            found += _in_folder(folder, known, home, environment)
         except OSError as error:
             # A PATH often has folders of another user's, or names that are none; they are no reason to have no sandbox.
             log.info("a folder of the PATH was passed over: %s", error.strerror)
@@ -98,8 +99,8 @@ def discover(environment: Mapping[str, str], adjustments: Sequence[str], *, priv
                 f"the toolchain folder {folder.name!r} cannot be shown in sandboxes",
                 hint="VAPORFORM_LOCAL__TOOLCHAINS takes folders of toolchains themselves, not a home or what holds it.",
             )
-        chosen.insert(0, _Found(_name_of(folder), folder))
-    shown = dict.fromkeys(one for one in chosen if _may_show(one.tree, home, private))
+        chosen.insert(0, Tree(_name_of(folder), folder))
+    shown = dict.fromkeys(one for one in chosen if _may_show(one.root, home, private))
     return [_placed(one, number) for number, one in enumerate(list(shown)[:_MAX_TOOLCHAINS])]
 
 
@@ -149,23 +150,23 @@ def _is_shown(path: str) -> bool:
     return f"{path}/".startswith(tuple(f"{one}/" for one in _SHOWN_ANYWAY))
 
 
-def _in_folder(folder: Path, home: Path, environment: Mapping[str, str]) -> Iterator[_Found]:
+def _in_folder(folder: Path, known: KnownTrees, home: Path, environment: Mapping[str, str]) -> Iterator[Tree]:
     managed = behind(folder, home, environment)
     if managed is not None:
         name, roots = managed
-        yield from (_Found(name, Path(os.path.realpath(root))) for root in roots)
-    for program in _SINGLE:
-        if _is_program(folder / program):
-            yield _Found(program, Path(os.path.realpath(folder / program)))
-    if managed is not None or folder.name == "shims":
+        yield from (Tree(name, tree.root) for root in roots if (tree := known.tree_of(root)))
+    if folder.name == "shims" or (managed is not None and managed[0] != "rustup"):
         return
-    for program in _PROGRAMS:
-        if _is_program(folder / program):
-            real = Path(os.path.realpath(folder / program))
-            # A launcher in `bin` may be a link into `lib` or `libexec` of the same prefix.
-            prefix = real.parent.parent if real.parent.name == "bin" else folder.parent
-            if real.is_relative_to(prefix) and (prefix / "bin").is_dir():
-                yield _Found(_name_of(prefix), prefix)
+    own = known.tree_of(folder)
+    if own is not None:
+        yield own
+        return
+    for program in _SINGLE:
+        if _is_program(folder / program) and _begins(folder / program, _ELF):  # a script may be anybody's own
+            yield Tree(program, Path(os.path.realpath(folder / program)))
+    if managed is None:
+        linked = (known.tree_of(folder / program) for program in _PROGRAMS if _is_program(folder / program))
+        yield from (tree for tree in linked if tree is not None)
 
 
 def _name_of(prefix: Path) -> str:
@@ -183,14 +184,14 @@ def _may_show(tree: Path, home: Path, private: Path) -> bool:
     return not any(one.is_relative_to(tree) for one in kept_out) and not tree.is_relative_to(kept_out[4])
 
 
-def _placed(found: _Found, number: int) -> Toolchain:
-    tree = str(found.tree)
-    if not found.tree.is_dir():
+def _placed(found: Tree, number: int) -> Toolchain:
+    tree = str(found.root)
+    if not found.root.is_dir():
         # Apart from one another, since the PATH is of folders.
         target = f"{_BASE}/{number}-{found.name}"
         return Toolchain(name=found.name, bind=Bind(tree, f"{target}/{found.name}"), path=target)
-    target = tree if _knows_its_path(found.tree) else f"{_BASE}/{number}-{found.name}"
-    binaries = "bin" if (found.tree / "bin").is_dir() else ""
+    target = tree if _knows_its_path(found.root) else f"{_BASE}/{number}-{found.name}"
+    binaries = "bin" if (found.root / "bin").is_dir() else ""
     return Toolchain(name=found.name, bind=Bind(tree, target), path=f"{target}/{binaries}".rstrip("/"))
 
 

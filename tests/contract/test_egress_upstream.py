@@ -72,6 +72,14 @@ async def test_a_plain_request_is_passed_to_the_computers_proxy_in_absolute_form
     assert origin.heads[1][0] == "OPTIONS http://far.test HTTP/1.1"
 
 
+async def test_no_connection_to_the_computers_proxy_is_handed_over_by_an_upgrade() -> None:
+    origin = Origin()
+    request = b"GET http://far.test/ HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
+    async with serving(origin) as port, proxying(NOTHING_PRIVATE, upstream=through(port)) as proxy:
+        await talk(proxy, request)
+    assert origin.heads == [["GET http://far.test/ HTTP/1.1", "Host: far.test", "Connection: close", EXPECTED]]
+
+
 @pytest.mark.parametrize("target", ["10.0.0.1:443", "[::1]:443", "localhost:443", "private.test:443", "mixed.test:443"])
 async def test_what_is_private_is_not_asked_of_the_computers_proxy(target: str) -> None:
     origin = Origin()

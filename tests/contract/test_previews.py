@@ -137,6 +137,12 @@ async def test_a_privileged_number_is_never_used() -> None:
         assert await previews.open("w1", 80, lost, 443) >= 1024
 
 
+@pytest.mark.parametrize("port", [3306, 5432, 6379, 6000])
+async def test_the_number_of_a_known_service_is_never_used(port: int) -> None:
+    async with PreviewForwarder() as previews:
+        assert await previews.open("w1", port, lost, None) != port
+
+
 async def test_asked_again_it_is_the_same_port_and_leads_to_the_sandbox_of_now() -> None:
     old, new = Origin(b"HTTP/1.1 200 OK\r\n\r\nold"), Origin(b"HTTP/1.1 200 OK\r\n\r\nnew")
     async with serving(old) as before, serving(new) as after, PreviewForwarder() as previews:

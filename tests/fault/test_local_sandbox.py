@@ -298,6 +298,18 @@ async def test_a_data_folder_of_somebody_else_is_refused(tmp_path: Path) -> None
     assert str(tmp_path) not in f"{caught.value} {caught.value.hint}"
 
 
+async def test_a_data_folder_that_every_user_may_write_in_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "open"
+    folder.mkdir()
+    folder.chmod(0o777)
+    async with server(folder) as provider:
+        with pytest.raises(SandboxUnavailable, match="folder"):
+            await acquire(provider)
+        folder.chmod(0o1777)  # as /tmp is: what is in it can be renamed by its owner only
+        await acquire(provider)
+        await provider.destroy("ws", 1)
+
+
 async def test_a_long_data_folder_is_no_trouble(tmp_path: Path) -> None:
     async with sandbox_of(tmp_path / ("long-" * 30) / ("longer-" * 20)) as sandbox:
         assert await say(sandbox, "echo fine") == "fine"

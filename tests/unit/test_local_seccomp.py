@@ -117,6 +117,10 @@ class TestFilter:
         assert [run(machine, "socket", netlink, 3, protocol) for protocol in (0, 4, 9, 15, 16)] == [
             *(ALLOWED, ALLOWED, "EPROTONOSUPPORT", "EPROTONOSUPPORT", "EPROTONOSUPPORT")
         ]
+        for family in (inet, inet6):
+            assert {run(machine, "socket", family, 1, protocol) for protocol in (0, 1, 6, 17, 58)} == {ALLOWED}
+            others = {run(machine, "socket", family, 1, protocol) for protocol in (132, 136, 256, 262)}
+            assert others == {"EPROTONOSUPPORT"}
         assert run(machine, "socketpair", unix) == ALLOWED
         assert run(machine, "socketpair", vsock) == "EAFNOSUPPORT"
 
@@ -127,6 +131,7 @@ class TestFilter:
     def test_nothing_can_be_typed_into_a_terminal(self, machine: str) -> None:
         assert run(machine, "ioctl", 0, 0x5412) == "EPERM"
         assert run(machine, "ioctl", 0, 0x541C) == "EPERM"
+        assert run(machine, "ioctl", 0, 0x5423) == "EPERM"
         assert run(machine, "ioctl", 0, 0x5413) == ALLOWED
 
     def test_the_supervisor_is_not_traced_and_others_are(self, machine: str) -> None:

@@ -179,6 +179,7 @@ HOSTILE = {
     "open comments": "/*" * 90_000,
     "a long number": '{"a": ' + "9" * 5_000 + "}",
     "wrong tables": "[project]\nname = 5\ndependencies = {}\n[tool]\npoetry = 1\n",
+    "a key of many parts": "[tool." + "a." * 60_000 + "a]\n" + "a." * 30_000 + "a = 1\n",
     "one word": "a" * 300_000,
     "open blocks": "server: {" * 20_000,
     "many ports": "PORT " * 30_000,

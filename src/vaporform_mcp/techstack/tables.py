@@ -18,6 +18,10 @@ _STRING_OR_COMMENT = re.compile(r'("(?:\\.|[^"\\])*(?:"|\\?\Z))|//[^\n]*|/\*.*?(
 _STRING_OR_TRAILING_COMMA = re.compile(r'("(?:\\.|[^"\\])*(?:"|\\?\Z))|,(?=\s*[}\]])', re.DOTALL)
 
 
+_MAX_DOTS = 100
+"""In a line of TOML. The parser's time and memory grow with the square of the parts of a dotted key."""
+
+
 def parse_json(text: str) -> Table:
     """The object that `text` is, comments and trailing commas allowed; empty where it is none."""
     text = text.removeprefix("\ufeff")
@@ -30,7 +34,9 @@ def parse_json(text: str) -> Table:
 
 
 def parse_toml(text: str) -> Table:
-    """The table that `text` is; empty where it is none."""
+    """The table that `text` is; empty where it is none, or has keys of more parts than any project's."""
+    if any(line.count(".") > _MAX_DOTS for line in text.splitlines()):
+        return {}
     try:
         return tomllib.loads(text.removeprefix("\ufeff"))
     except (ValueError, RecursionError):

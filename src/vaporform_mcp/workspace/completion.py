@@ -58,7 +58,8 @@ async def find_stack(sandbox: Sandbox, paths: Sequence[WorkspacePath]) -> TechSt
         for result in await sandbox.read_files(manifests, max_bytes=MAX_MANIFEST_BYTES):
             if isinstance(result, FileContent):
                 contents[result.path] = result.content.decode("utf-8", errors="replace")
-    return detect(paths, contents)
+    # In a thread: what a manifest holds is not ours, and may take its time to be parsed.
+    return await anyio.to_thread.run_sync(detect, paths, contents)
 
 
 async def serve(

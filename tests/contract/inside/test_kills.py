@@ -57,6 +57,21 @@ def test_a_child_of_a_command_that_has_ended_lives_until_it_is_stopped(inner: Cl
     assert is_alone(inner)
 
 
+TRACER = f"""{PYTHON} '
+import ctypes, sys, time
+sys.exit(ctypes.CDLL(None).ptrace(0x4206, int(open("traced").read()), 0, 0) or time.sleep(777))
+'"""
+
+
+def test_what_another_command_traces_and_never_lets_go_of_is_gone_all_the_same(isolated: Supervised) -> None:
+    client = isolated.attach()
+    traced = client.run("sleep 777 & echo $! > traced; wait", wait_s=0.2)
+    tracer = client.run(TRACER, wait_s=0.5)
+    assert tracer.state == "running"
+    client.ask("stop", process=traced.process_id, grace_s=0.1)
+    until(lambda: client.ask("info").ok.number("processes") == 1)
+
+
 def test_a_cancelled_run_answers_killed_after_its_tree_has_died(inner: Client) -> None:
     run = inner.begin("setsid sleep 777 & sleep 777")
     until(lambda: not is_alone(inner))

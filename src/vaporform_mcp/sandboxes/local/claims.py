@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import logging
 import os
 import socket
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -30,6 +31,18 @@ _FREE_TRIES = 32
 _BACKLOG = 128
 _PRIVILEGED = 1024
 
+# Programs of this computer connect to these by their number alone, some with a password: databases, queues, caches,
+# cluster and desktop services. A preview there would be talked to in the place of the service.
+_SERVICES = frozenset(
+    (
+        *(1433, 1521, 1883, 2181, 2375, 2376, 2379, 2380, 3306, 3389, 4369, 5432, 5433, 5672, 6379, 6443, 6432, 7000),
+        *(7001, 7687, 8086, 8200, 8500, 9042, 9092, 9200, 9300, 10250, 11211, 11434, 15672, 16379, 26257, 26379, 27017),
+        *(27018, 27019, 28015, 33060, *range(5900, 5910), *range(6000, 6064)),
+    )
+)
+
+log = logging.getLogger(__name__)
+
 _counter = itertools.count()
 
 
@@ -48,7 +61,7 @@ class Claim:
 
 async def claim_port(owner: str, wanted: Sequence[int | None], hosts: Sequence[str]) -> Claim:
     """Listen on a port for `owner`: the one where another process listens for it, else the first of `wanted` that
-    nobody has, else any.
+    nobody has and no service is known for, else any.
 
     `hosts` are the addresses to listen on; those after the first are left out where the computer lacks them.
 
@@ -64,7 +77,7 @@ async def claim_port(owner: str, wanted: Sequence[int | None], hosts: Sequence[s
                 return claim
         free = (_any_port(present[0]) for _ in range(_FREE_TRIES))
         for port in itertools.chain(wanted, free):
-            if port is None or port < _PRIVILEGED or port in marks or not _is_free(port, present):
+            if port is None or port < _PRIVILEGED or port in _SERVICES or port in marks or not _is_free(port, present):
                 continue
             if (claim := _listen(port, digest, present)) is not None:
                 return claim
@@ -88,9 +101,9 @@ async def _lock() -> AsyncGenerator[None]:
                 break
             except OSError:
                 if anyio.current_time() > deadline:
-                    raise SandboxUnavailable(
-                        "another server has been choosing a preview's port for too long", hint="Repeat the call."
-                    ) from None
+                    # Any user of this computer can take the name. To go on risks that two choose the same port.
+                    log.warning("another program has been choosing a preview's port for too long; going on without it")
+                    break
             await anyio.sleep(_LOCK_POLL_S)
         yield
 
@@ -105,7 +118,7 @@ def _marks() -> Mapping[int, set[str]]:
     for line in lines:
         _, _, name = line.partition(f"@{_prefix()}")
         match name.split("/"):
-            case [port, digest, _] if port.isdecimal():
+            case [port, digest, _] if port.isdecimal() and len(port) <= 5:
                 found.setdefault(int(port), set()).add(digest)
             case _:
                 pass

@@ -71,7 +71,9 @@ class Exchange:
 
     @property
     def _upgrades(self) -> bool:
-        return self.request.upgrade == _WEBSOCKET and self.request.framing == 0
+        # Behind another proxy what follows would be further requests to it, which nobody judges. WebSockets go there
+        # by CONNECT.
+        return self.proxy is None and self.request.upgrade == _WEBSOCKET and self.request.framing == 0
 
     def _head(self) -> bytes:
         request, where = self.request, self.destination

@@ -109,6 +109,7 @@ def create(folder: Folder) -> None:
     """
     with disk_faults("the sandbox's folder cannot be made"):
         folder.root.parent.parent.mkdir(parents=True, exist_ok=True)
+        _check_ours(folder.root.parent.parent)
         for path in (folder.root.parent, folder.root, folder.run):
             _make_private(path)
         for path in (folder.files, folder.home):
@@ -202,6 +203,15 @@ def trashed(data_dir: Path) -> list[Path]:
 
 def _sandboxes(data_dir: Path) -> Path:
     return data_dir / "sandboxes"
+
+
+def _check_ours(data_dir: Path) -> None:
+    """Whoever may rename what is in it could put another folder in the place of ours."""
+    seen = data_dir.stat()
+    if seen.st_uid not in {os.geteuid(), 0}:
+        raise PermissionError(0, "the data folder belongs to another user")
+    if seen.st_mode & stat.S_IWOTH and not seen.st_mode & stat.S_ISVTX:
+        raise PermissionError(0, "every user may write in the data folder")
 
 
 def _make_private(path: Path) -> None:

@@ -44,7 +44,10 @@ def gaps_of(config: LocalConfig, network: Network, *, own_user: bool, in_cgroup:
     if not in_cgroup:
         gaps.insert(0, f"memory is limited for each process ({config.memory_mb} MB), not for all of them together")
     if network == "host":
-        gaps.insert(0, "commands use this machine's network as it is, with everything that listens on its loopback")
+        gaps.insert(
+            0,
+            "commands use this machine's network as it is, with what listens on its loopback or has an abstract socket",
+        )
     if not in_cgroup and "NPROC" not in limits_of(config, own_user=own_user):
         gaps.append("the number of processes is not limited, since this kernel cannot count a sandbox's own")
     return gaps

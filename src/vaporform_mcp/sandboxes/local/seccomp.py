@@ -32,6 +32,8 @@ _NUMBER, _ARCHITECTURE = 0, 4
 _NEW_NAMESPACES = 0x7E020000
 _NEW_TIME_NAMESPACE = 0x80  # in clone these bits are the exit signal
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
+_TIOCSETD = 0x5423  # line disciplines, which load kernel modules
+_PROTOCOLS = (0, 1, 6, 17, 58)  # the default, ICMP, TCP, UDP, ICMPv6
 _AF_UNIX, _AF_INET, _AF_INET6, _AF_NETLINK = 1, 2, 10, 16
 _NETLINK_ROUTE, _NETLINK_SOCK_DIAG = 0, 4  # what `ip` and `ss` ask, and the supervisor for its ports
 _SUPERVISOR = 1  # its process number inside
@@ -157,6 +159,7 @@ def _program(calls: _Machine) -> Iterable[_Instruction]:
             _argument(1),
             *_if_equal(_TIOCSTI, _fail(errno.EPERM)),
             *_if_equal(_TIOCLINUX, _fail(errno.EPERM)),
+            *_if_equal(_TIOCSETD, _fail(errno.EPERM)),
         ],
     )
     yield from _when(calls.fcntl, [_argument(1), *_if_equal(_F_SETLEASE, _fail(errno.EINVAL))])
@@ -168,19 +171,19 @@ def _program(calls: _Machine) -> Iterable[_Instruction]:
         yield from _when(number, steps)
     unsupported = _fail(errno.EAFNOSUPPORT)
     yield from _when(calls.socketpair, [_argument(0), *_if_equal(_AF_UNIX, _give(_ALLOW)), unsupported])
+    unknown = _fail(errno.EPROTONOSUPPORT)
+    netlink = _only(2, (_NETLINK_ROUTE, _NETLINK_SOCK_DIAG), otherwise=unknown)
     yield from _when(
         calls.socket,
         [
             _argument(0),
             *_if_equal(_AF_UNIX, _give(_ALLOW)),
-            *_if_equal(_AF_INET, _give(_ALLOW)),
-            *_if_equal(_AF_INET6, _give(_ALLOW)),
+            (_JUMP_EQUAL, len(netlink) + 3, 0, _AF_INET),
+            (_JUMP_EQUAL, len(netlink) + 2, 0, _AF_INET6),
             (_JUMP_EQUAL, 1, 0, _AF_NETLINK),
             unsupported,
-            _argument(2),
-            *_if_equal(_NETLINK_ROUTE, _give(_ALLOW)),
-            *_if_equal(_NETLINK_SOCK_DIAG, _give(_ALLOW)),
-            _fail(errno.EPROTONOSUPPORT),
+            *netlink,
+            *_only(2, _PROTOCOLS, otherwise=unknown),
         ],
     )
     yield _give(_ALLOW)
@@ -200,6 +203,12 @@ def _argument(index: int) -> _Instruction:
 
 def _if_equal(value: int, then: _Instruction) -> list[_Instruction]:
     return [(_JUMP_EQUAL, 0, 1, value), then]
+
+
+def _only(index: int, values: Sequence[int], *, otherwise: _Instruction) -> list[_Instruction]:
+    """Allow it where the argument is one of these."""
+    allowed = [step for value in values for step in _if_equal(value, _give(_ALLOW))]
+    return [_argument(index), *allowed, otherwise]
 
 
 def _if_any_bit(mask: int, then: _Instruction) -> list[_Instruction]:

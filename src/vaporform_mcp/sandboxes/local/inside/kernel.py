@@ -159,7 +159,8 @@ def _parent(name: str) -> int:
         return 0
     # The command's name comes first, in parentheses, and may hold any byte.
     fields = text.rpartition(b")")[2].split(None, 2)
-    return int(fields[1]) if len(fields) > 1 else 0
+    # One that has ended has nothing below it any more, and stays for as long as whoever traces it does not look.
+    return int(fields[1]) if len(fields) > 1 and fields[0] != b"Z" else 0
 
 
 def _prctl(option: int, value: int) -> None:

@@ -13,6 +13,9 @@ from benchmarks.subjects import Subject
 __all__ = ["first_command", "large_project"]
 
 FIRST_COMMAND_MS = 60.0
+MODEL_S = 1.0
+"""The least that a model takes from being shown the tools to its first call."""
+
 PROJECT_FILES = 10_000
 FOLDERS = 100
 CHANGED = 10
@@ -44,7 +47,10 @@ def first_command(bench: Bench, *, judged: bool) -> Sequence[Row]:
             target=target,
             baseline=None,
         )
-        for which in (": a server's first calls", ", by a server that has opened one before")
+        for which in (
+            f": a server's first calls, {MODEL_S:g} s after it listed its tools",
+            ", by a server that has opened one before",
+        )
     )
     alone = Row(key="first-command", title="Of the latter, `echo hi`", unit="ms", baseline=None)
     number = 0
@@ -52,6 +58,7 @@ def first_command(bench: Bench, *, judged: bool) -> Sequence[Row]:
         if bench.gave_up(subject, first.title):
             continue
         with bench.leaving_out(subject, first.title), subject.session() as client:
+            time.sleep(MODEL_S)
             for row in (first, later):
                 opened, ran = _open(client, f"new-{number}")
                 number += 1

@@ -48,6 +48,29 @@ def run(environment: dict[str, str], *arguments: str, stdin: str = "") -> subpro
     )
 
 
+ON_WINDOWS = """
+import sys
+sys.platform = "win32"
+sys.modules["fcntl"] = sys.modules["resource"] = None  # which Windows does not have
+from vaporform_mcp.cli import main
+sys.exit(main([]))
+"""
+
+
+def test_on_windows_the_server_says_that_it_runs_in_wsl_and_how(environment: dict[str, str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", ON_WINDOWS],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "`-- vaporform-mcp`" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 async def arun(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
     return await anyio.to_thread.run_sync(lambda: run(environment, *arguments))
 

@@ -6,7 +6,7 @@ import logging
 import sys
 from typing import TYPE_CHECKING
 
-from vaporform_mcp.errors import InvalidArgument
+from vaporform_mcp.errors import InvalidArgument, SandboxUnavailable
 
 if TYPE_CHECKING:
     from vaporform_mcp.server import Serving
@@ -32,13 +32,25 @@ _BLOCK = """\
 
 def serve() -> int:
     """Serve until the client closes stdin or a signal comes; answers with the exit status."""
-    from vaporform_mcp.server import run_stdio
-
     try:
+        _check_platform()
+        from vaporform_mcp.server import run_stdio
+
         return run_stdio(_prepare)
+    except SandboxUnavailable as error:
+        sys.stderr.write(f"vaporform-mcp cannot start: {error.message}. {error.hint}\n")
+        return 2
     except InvalidArgument as error:
         sys.stderr.write(f"vaporform-mcp cannot start. {error.hint}\n{error.message}\n")
         return 2
+
+
+def _check_platform() -> None:
+    """On Windows not even the transport is to be had. Elsewhere the server starts, and a call says what is missing."""
+    if sys.platform == "win32":
+        from vaporform_mcp.sandboxes.local import probe
+
+        probe.check_platform()
 
 
 def _prepare() -> Serving:

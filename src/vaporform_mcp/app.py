@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vaporform_mcp.errors import StoreUnavailable
+from vaporform_mcp.platforms import check_platform
 from vaporform_mcp.server import Serving
 from vaporform_mcp.settings import Settings, host_environment
 from vaporform_mcp.types import Spec, WorkspaceName, parse_name
@@ -19,12 +20,12 @@ from vaporform_mcp.types import Spec, WorkspaceName, parse_name
 if TYPE_CHECKING:  # a server that is only asked for its tools must not pay for loading what they call
     from vaporform_mcp.manager import Manager
     from vaporform_mcp.sandboxes.base import Provider
+    from vaporform_mcp.sandboxes.local.bubblewrap import Bubblewrap
     from vaporform_mcp.stores.base import Store
     from vaporform_mcp.workspace.results import Summary
 
 __all__ = [
     "OWNER",
-    "Isolation",
     "SandboxStatus",
     "destroy_sandbox",
     "find_isolation",
@@ -42,14 +43,6 @@ __all__ = [
 
 OWNER = "local"
 """Whose the workspaces are where there is one user: over stdio, and for the commands of a terminal."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Isolation:
-    """The program that isolates commands."""
-
-    path: Path
-    version: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +114,7 @@ async def open_provider(settings: Settings) -> AsyncGenerator[Provider]:
         SandboxUnavailable: this platform has no such sandboxes.
         StoreUnavailable: the data folder cannot be made.
     """
-    _check_platform()
+    check_platform()
     _make_data_dir(settings.data_dir)
     from vaporform_mcp.sandboxes.local.config import LocalConfig
     from vaporform_mcp.sandboxes.local.provider import open_local
@@ -152,7 +145,7 @@ async def open_manager(settings: Settings) -> AsyncGenerator[Manager]:
     Raises what `open_provider` and `open_store` raise.
     """
     # Loaded after the platform was checked, since file locks are not to be had on all of them.
-    _check_platform()
+    check_platform()
     from vaporform_mcp.locks import HostLock
     from vaporform_mcp.manager import open_manager as opened
 
@@ -189,12 +182,12 @@ async def destroy_sandbox(settings: Settings, name: WorkspaceName) -> None:
         record = await store.get_workspace(OWNER, name)
         if record is not None:
             head = await store.head(record.id)
-            await provider.destroy(record.id, max(head.epoch, 1))
+            await provider.destroy(record.id, head.sandbox_epoch)
 
 
 async def sandboxes(settings: Settings) -> Sequence[SandboxStatus]:
     """Every sandbox that this machine has in the data folder. Looking starts none, and keeps none from ending."""
-    _check_platform()
+    check_platform()
     from vaporform_mcp.sandboxes.local.registry import known_sandboxes
 
     if not settings.data_dir.is_dir():
@@ -234,13 +227,16 @@ async def stop_sandbox(settings: Settings, sandbox: SandboxStatus) -> None:
     await end_sandbox(settings.data_dir, sandbox.workspace_id, sandbox.epoch)
 
 
-def find_isolation() -> Isolation:
-    """Raises `SandboxUnavailable`: this machine has nothing that isolates commands."""
-    _check_platform()
+def find_isolation() -> Bubblewrap:
+    """The program that isolates commands.
+
+    Raises:
+        SandboxUnavailable: this machine has none.
+    """
+    check_platform()
     from vaporform_mcp.sandboxes.local import bubblewrap
 
-    found = bubblewrap.find()
-    return Isolation(path=found.path, version=found.version)
+    return bubblewrap.find()
 
 
 async def _current(settings: Settings) -> dict[tuple[str, int], str]:
@@ -249,7 +245,7 @@ async def _current(settings: Settings) -> dict[tuple[str, int], str]:
         return {}
     async with open_store(settings) as store:
         return {
-            (record.id, max((await store.head(record.id)).epoch, 1)): record.name
+            (record.id, (await store.head(record.id)).sandbox_epoch): record.name
             for record in await store.list_workspaces(OWNER)
         }
 
@@ -261,14 +257,6 @@ def _check_egress(settings: Settings) -> None:
         from vaporform_mcp.sandboxes.local import policy
 
         policy.parse(local.egress_allow, local.egress_private)
-
-
-def _check_platform() -> None:
-    if sys.platform == "linux":
-        return
-    from vaporform_mcp.sandboxes.local import probe
-
-    probe.check_platform()
 
 
 def _make_data_dir(path: Path) -> None:

@@ -12,6 +12,7 @@ from vaporform_mcp.errors import InvalidArgument, InvalidPath
 
 __all__ = [
     "ROOT",
+    "TRASH_DAYS",
     "Change",
     "Digest",
     "Entry",
@@ -38,6 +39,9 @@ Digest = NewType("Digest", str)
 """64 lowercase hexadecimal digits: SHA-256 of the whole content (of a symlink: of its target)."""
 
 WorkspaceName = NewType("WorkspaceName", str)
+
+TRASH_DAYS = 7
+"""How long a deleted workspace can be taken out of the trash again."""
 
 MAX_PART_BYTES = 255
 MAX_PATH_BYTES = 4096
@@ -157,6 +161,11 @@ class Head:
 
     number: int
     epoch: int
+
+    @property
+    def sandbox_epoch(self) -> int:
+        """The epoch of the current sandbox, which is there before the first revision tells of it."""
+        return max(self.epoch, 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -223,24 +223,6 @@ async def test_two_that_choose_at_the_same_time_do_not_choose_the_same_port() ->
     assert len(set(chosen)) == 6
 
 
-async def test_a_closed_workspace_frees_its_ports_and_ends_its_connections() -> None:
-    async with serving(echo) as inside, PreviewForwarder() as previews:
-        port = await previews.open("w1", free_port(), to(inside), None)
-        other = await previews.open("w2", free_port(), to(inside), None)
-        async with connected(port) as client:
-            await client.send(b"x")
-            assert await client.receive() == b"x"
-            previews.close("w1")
-            previews.close("w1")
-            with pytest.raises((anyio.BrokenResourceError, anyio.EndOfStream)):
-                await client.receive()
-        with anyio.fail_after(20):
-            while not await refuses(port):  # noqa: ASYNC110  # the forwarder tells nobody when it has closed
-                await anyio.sleep(0.01)
-        assert not await refuses(other)
-        assert await previews.open("w1", port, to(inside), None) == port
-
-
 async def test_at_the_end_every_port_is_closed() -> None:
     async with PreviewForwarder() as previews:
         port = await previews.open("w1", free_port(), lost, None)

@@ -10,6 +10,7 @@ import pytest
 
 from tests.contract.sandboxes import no_phase
 from vaporform_mcp.errors import SandboxUnavailable
+from vaporform_mcp.platforms import check_platform
 from vaporform_mcp.sandboxes.local import bubblewrap, probe
 from vaporform_mcp.sandboxes.local.config import LocalConfig
 from vaporform_mcp.sandboxes.local.provider import open_local
@@ -46,7 +47,7 @@ def test_each_reason_has_its_mend_and_names_no_path(said: str) -> None:
 def test_other_systems_are_told_what_they_can_do(monkeypatch: pytest.MonkeyPatch, platform: str, mend: str) -> None:
     monkeypatch.setattr(sys, "platform", platform)
     with pytest.raises(SandboxUnavailable) as caught:
-        probe.check_platform()
+        check_platform()
     assert mend in caught.value.hint
 
 

@@ -71,7 +71,8 @@ def test_a_bug_beside_an_intended_failure_is_a_bug() -> None:
 
 def test_notices_come_before_the_text_and_in_structured_content() -> None:
     result = success(
-        ToolResult(text="Wrote a.", facts={"path": "a"}, structured={"path": "a"}),
+        ToolResult(text="Wrote a.", facts={"path": "a", "digest": "ab"}),
+        output={"path": {"type": "string"}},
         workspace="demo",
         notices=["The sandbox was rebuilt", "Ignored unknown arguments: mode"],
     )
@@ -81,22 +82,22 @@ def test_notices_come_before_the_text_and_in_structured_content() -> None:
         "workspace": "demo",
         "notices": ["The sandbox was rebuilt", "Ignored unknown arguments: mode"],
     }
-    assert result.meta == {FACTS_KEY: {"workspace": "demo", "path": "a"}}
+    assert result.meta == {FACTS_KEY: {"workspace": "demo", "path": "a", "digest": "ab"}}
 
 
 def test_no_text_is_over_the_limit() -> None:
-    result = success(ToolResult(text="x" * 200_000, facts={}), workspace="demo", notices=["y" * 5_000])
+    result = success(ToolResult(text="x" * 200_000, facts={}), output=None, workspace="demo", notices=["y" * 5_000])
     assert len(text_of(result)) <= MAX_RESULT_CHARS
 
 
 def test_text_that_json_cannot_carry_is_replaced() -> None:
-    result = success(ToolResult(text="a\ud800b", facts={}), workspace="demo", notices=[])
+    result = success(ToolResult(text="a\ud800b", facts={}), output=None, workspace="demo", notices=[])
     assert text_of(result) == "a?b"
 
 
 def test_images_follow_the_text() -> None:
     image = ImageContent(data=b"\x89PNG", mime_type="image/png")
-    result = success(ToolResult(text="a.png", facts={}, images=(image,)), workspace="demo", notices=[])
+    result = success(ToolResult(text="a.png", facts={}, images=(image,)), output=None, workspace="demo", notices=[])
     assert [block.type for block in result.content] == ["text", "image"]
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vaporform_mcp.tools.output import clean, fit, last_line, show
+from vaporform_mcp.tools.output import MAX_OUTPUT_CHARS, clean, fit, last_line, show
 
 
 @pytest.mark.parametrize(
@@ -38,32 +38,32 @@ def test_nothing_that_controls_a_terminal_is_left(printed: str) -> None:
 
 
 def test_a_short_output_is_shown_whole() -> None:
-    shown = show(b"one\n", b"two\n", 0, limit=100)
+    shown = show(b"one\n", b"two\n", 0)
     assert (shown.head, shown.tail, shown.omitted_bytes) == ("one\ntwo\n", "", 0)
 
 
 def test_a_character_on_the_seam_of_head_and_tail_is_whole() -> None:
     encoded = "héllo".encode()
-    assert show(encoded[:2], encoded[2:], 0, limit=100).head == "héllo"
+    assert show(encoded[:2], encoded[2:], 0).head == "héllo"
 
 
 def test_half_characters_beside_a_gap_are_dropped() -> None:
     encoded = "é".encode()
-    shown = show(b"a" + encoded[:1], encoded[1:] + b"z", 10, limit=100)
+    shown = show(b"a" + encoded[:1], encoded[1:] + b"z", 10)
     assert (shown.head, shown.tail, shown.omitted_bytes) == ("a", "z", 10)
 
 
 @pytest.mark.parametrize("omitted", [0, 1000])
 def test_an_output_over_the_limit_keeps_its_ends_and_counts_what_it_lost(omitted: int) -> None:
-    shown = show(b"a" * 500, b"z" * 500, omitted, limit=300)
-    assert len(shown.head) + len(shown.tail) == 300
-    assert shown.head == "a" * 100
-    assert shown.tail == "z" * 200
-    assert shown.omitted_bytes == omitted + 700
+    shown = show(b"a" * 50_000, b"z" * 50_000, omitted)
+    assert len(shown.head) + len(shown.tail) == MAX_OUTPUT_CHARS
+    assert shown.head == "a" * 10_000
+    assert shown.tail == "z" * 20_000
+    assert shown.omitted_bytes == omitted + 70_000
 
 
 def test_bytes_that_are_no_text_are_shown_as_replacements() -> None:
-    assert show(b"a\xff\xfeb", b"", 0, limit=100).head == "a\ufffd\ufffdb"
+    assert show(b"a\xff\xfeb", b"", 0).head == "a\ufffd\ufffdb"
 
 
 def test_the_last_line_is_the_last_with_something_on_it() -> None:

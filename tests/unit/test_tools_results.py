@@ -9,8 +9,10 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from vaporform_mcp.sandboxes.base import CommandResult, OutputChunk, Preview, ProcessStatus, RunState
+from vaporform_mcp.server.results import success
 from vaporform_mcp.techstack import TechStack
 from vaporform_mcp.tools.arguments import Json
+from vaporform_mcp.tools.catalogue import offered
 from vaporform_mcp.tools.completion import completed_result
 from vaporform_mcp.tools.listing import found_result, listing_result, replaced_result, written_result
 from vaporform_mcp.tools.running import (
@@ -111,7 +113,6 @@ def opened(state: str = "ready") -> Opened:
         revision=7,
         files=3,
         commands=("npm install",) if state == "ready" else (),
-        error=None,
     )
 
 
@@ -136,20 +137,29 @@ def summary(name: str = "todo-app") -> Summary:
     return Summary(name=WorkspaceName(name), state="closed", revision=7, files=3, size=512, last_used=1_700_000_000.0)
 
 
+def structured(tool: str, result: ToolResult) -> dict[str, Json] | None:
+    """What a client is sent of it as structured content, without the workspace's name."""
+    content = success(result, output=offered("all")[tool].output, workspace="demo", notices=()).structured_content
+    return None if content is None else {name: fact for name, fact in content.items() if name != "workspace"}
+
+
 STRUCTURED = {
-    "written": written_result(written()),
-    "written-unmirrored": written_result(written(mirrored=False)),
-    "stopped": stopped_result(process(RunState.KILLED)),
-    "stopped-exited": stopped_result(process(RunState.EXITED, exit_code=143)),
-    "preview": preview_result(LOCAL),
-    "preview-shared": preview_result(SHARED),
-    "opened": opened_result(opened()),
-    "preparing": opened_result(opened("preparing")),
-    "summaries": summaries_result([summary("todo-app"), summary("other")]),
-    "no-summaries": summaries_result([]),
-    "completed": completed_result(completed()),
-    "completed-unmirrored": completed_result(completed(mirrored=False)),
-    "completed-failed-server": completed_result(completed(server_error="Error: Cannot find module 'next'\n")),
+    "written": ("write_to_file", written_result(written())),
+    "written-unmirrored": ("write_to_file", written_result(written(mirrored=False))),
+    "stopped": ("stop_process", stopped_result(process(RunState.KILLED))),
+    "stopped-exited": ("stop_process", stopped_result(process(RunState.EXITED, exit_code=143))),
+    "preview": ("get_preview_url", preview_result(LOCAL)),
+    "preview-shared": ("get_preview_url", preview_result(SHARED)),
+    "opened": ("open_workspace", opened_result(opened())),
+    "preparing": ("open_workspace", opened_result(opened("preparing"))),
+    "summaries": ("list_workspaces", summaries_result([summary("todo-app"), summary("other")])),
+    "no-summaries": ("list_workspaces", summaries_result([])),
+    "completed": ("attempt_completion", completed_result(completed())),
+    "completed-unmirrored": ("attempt_completion", completed_result(completed(mirrored=False))),
+    "completed-failed-server": (
+        "attempt_completion",
+        completed_result(completed(server_error="Error: Cannot find module 'next'\n")),
+    ),
 }
 
 # What structured content calls by name and text says in words, or what a model has no use for.
@@ -168,14 +178,15 @@ def leaves(value: Json, name: str = "") -> list[tuple[str, str]]:
     return [] if value is None or isinstance(value, bool) else [(name, str(value))]
 
 
-@pytest.mark.parametrize("result", STRUCTURED.values(), ids=STRUCTURED.keys())
-def test_a_client_that_shows_only_text_shows_what_is_structured(result: ToolResult) -> None:
-    assert result.structured is not None
+@pytest.mark.parametrize(("tool", "result"), STRUCTURED.values(), ids=STRUCTURED.keys())
+def test_a_client_that_shows_only_text_shows_what_is_structured(tool: str, result: ToolResult) -> None:
+    content = structured(tool, result)
+    assert content
     said = " ".join(result.text.replace(",", "").split())
     ready = "is ready" in result.text
     missing = [
         (name, leaf)
-        for name, leaf in leaves(result.structured)
+        for name, leaf in leaves(content)
         if name not in SAID_OTHERWISE
         and not (ready and name in AS_A_PERCENTAGE_OF_NOTHING)
         and " ".join(leaf.replace(",", "").split()) not in said
@@ -183,9 +194,9 @@ def test_a_client_that_shows_only_text_shows_what_is_structured(result: ToolResu
     assert missing == []
 
 
-@pytest.mark.parametrize("result", STRUCTURED.values(), ids=STRUCTURED.keys())
-def test_a_client_that_shows_only_structured_content_shows_what_the_text_says(result: ToolResult) -> None:
-    shown = json.dumps(result.structured, ensure_ascii=False).replace(",", "")
+@pytest.mark.parametrize(("tool", "result"), STRUCTURED.values(), ids=STRUCTURED.keys())
+def test_a_client_that_shows_only_structured_content_shows_what_the_text_says(tool: str, result: ToolResult) -> None:
+    shown = json.dumps(structured(tool, result), ensure_ascii=False).replace(",", "")
     # Names, paths, addresses and numbers; durations are said in no other place and mean nothing to a model.
     words = re.findall(
         r"https?://[^\s)]+|[\w./-]*[\d/_][\w./-]*", re.sub(r"after [\d.]+ \w+( \d+ s)?", "", result.text)
@@ -205,20 +216,20 @@ def test_a_write_that_was_not_mirrored_says_so_and_why() -> None:
 def test_the_digest_is_for_scripts_and_costs_a_model_nothing() -> None:
     result = written_result(written())
     assert result.facts["digest"] == "ab" * 32
-    assert "ab" * 32 not in json.dumps(result.structured) + result.text
+    assert "ab" * 32 not in json.dumps(structured("write_to_file", result)) + result.text
 
 
 def test_an_edit_shows_its_diff() -> None:
     result = replaced_result(Replaced(written=written(), replacements=2, diff="--- a\n+++ b\n@@ -1 +1 @@\n-x\n+y\n"))
     assert result.text.startswith("Made 2 replacements in src/app.py (12 bytes), mirrored as revision 7.\n--- a\n")
-    assert result.structured is None
+    assert structured("replace_in_file", result) is None
     assert result.facts == {"path": PATH, "replacements": 2, "size": 12, "mirrored": True, "revision": 7}
 
 
 def test_a_command_says_how_it_ended_then_what_it_printed() -> None:
     result = executed(command(exit_code=1, head=b"boom\n"))
     assert result.text == "Exit code 1 after 1.2 s.\nboom"
-    assert result.structured is None
+    assert structured("execute_command", result) is None
     assert result.facts == {
         "state": "exited",
         "exit_code": 1,
@@ -403,7 +414,7 @@ def test_a_long_list_of_workspaces_stays_within_a_result() -> None:
     many = [summary(f"workspace-{number}") for number in range(1000)]
     result = summaries_result(many)
     assert "850 more of 1,000" in result.text
-    assert len(json.dumps(result.structured)) <= MAX_RESULT_CHARS
+    assert len(json.dumps(structured("list_workspaces", result))) <= MAX_RESULT_CHARS
     assert len(result.text) <= MAX_RESULT_CHARS
 
 

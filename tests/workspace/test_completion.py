@@ -15,7 +15,7 @@ PAGE = b"<!doctype html><title>hello</title><h1>Hello</h1>"
 async def test_what_changed_is_backed_up_as_a_checkpoint(server: Server) -> None:
     workspace = await opened(server.manager)
     await shell(workspace, "echo 1 > a.txt; echo 2 > b.txt")
-    completed = await workspace.complete(result="done", command=None, wait_s=30)
+    completed = await workspace.complete(command=None, wait_s=30)
     assert completed.mirrored
     assert completed.files_total == 2
     labelled = await server.store.labelled(workspace.record.id, completed.checkpoint)
@@ -26,7 +26,7 @@ async def test_what_changed_is_backed_up_as_a_checkpoint(server: Server) -> None
 async def test_a_static_site_is_named_and_served_where_nothing_serves(server: Server) -> None:
     workspace = await opened(server.manager)
     await workspace.write(path("index.html"), PAGE, made_by="write_to_file")
-    completed = await workspace.complete(result="done", command=None, wait_s=30)
+    completed = await workspace.complete(command=None, wait_s=30)
     assert completed.dev_server is not None
     assert completed.dev_server.started, completed
     assert completed.preview_url is not None
@@ -38,7 +38,7 @@ async def test_a_server_that_already_runs_is_left_alone_and_its_preview_given(se
     workspace = await opened(server.manager)
     await workspace.write(path("index.html"), PAGE, made_by="write_to_file")
     executed = await run(workspace, "python3 -m http.server 8321 --bind 127.0.0.1", background=True)
-    completed = await workspace.complete(result="done", command=None, wait_s=30)
+    completed = await workspace.complete(command=None, wait_s=30)
     assert completed.dev_server is not None
     assert (completed.dev_server.started, completed.dev_server.process_id) == (False, executed.result.process_id)
     assert [(item.preview.port, item.status) for item in completed.previews] == [(8321, 200)]
@@ -48,9 +48,9 @@ async def test_a_server_that_already_runs_is_left_alone_and_its_preview_given(se
 async def test_a_server_that_fails_is_reported_with_its_log_and_the_completion_stands(server: Server) -> None:
     workspace = await opened(server.manager)
     await workspace.write(path("a.txt"), b"x", made_by="write_to_file")
-    completed = await workspace.complete(result="done", command="echo it broke; exit 4", wait_s=30)
+    completed = await workspace.complete(command="echo it broke; exit 4", wait_s=30)
     assert completed.dev_server is None, "echo is no server"
-    completed = await workspace.complete(result="done", command="sh -c 'echo it broke; exit 4'", wait_s=30)
+    completed = await workspace.complete(command="sh -c 'echo it broke; exit 4'", wait_s=30)
     assert completed.mirrored
     assert completed.dev_server is not None
     assert "it broke" in (completed.dev_server.error or "")
@@ -62,7 +62,7 @@ async def test_a_port_that_does_not_speak_http_is_no_server(server: Server) -> N
     await workspace.write(path("index.html"), PAGE, made_by="write_to_file")
     listen = "import socket,time; s=socket.create_server(('127.0.0.1', 8322)); time.sleep(600)"
     await run(workspace, f'python3 -c "{listen}"', background=True)
-    completed = await workspace.complete(result="done", command=None, wait_s=30)
+    completed = await workspace.complete(command=None, wait_s=30)
     assert completed.dev_server is not None
     assert completed.dev_server.started
     statuses = {item.preview.port: item.status for item in completed.previews}
@@ -75,7 +75,7 @@ async def test_the_server_of_a_rebuilt_sandbox_is_started_as_it_was_and_keeps_it
     executed = await run(workspace, "python3 -m http.server 8323", background=True)
     [preview] = executed.previews
     await server.provider.destroy(workspace.record.id, 1)
-    completed = await workspace.complete(result="done", command=None, wait_s=30)
+    completed = await workspace.complete(command=None, wait_s=30)
     assert completed.preview_url == preview.url
     assert await anyio.to_thread.run_sync(_fetch, preview.url) == PAGE
 

@@ -48,9 +48,9 @@ def serve() -> int:
 def _check_platform() -> None:
     """On Windows not even the transport is to be had. Elsewhere the server starts, and a call says what is missing."""
     if sys.platform == "win32":
-        from vaporform_mcp.sandboxes.local import probe
+        from vaporform_mcp.platforms import check_platform
 
-        probe.check_platform()
+        check_platform()
 
 
 def _prepare() -> Serving:

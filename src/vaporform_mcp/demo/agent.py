@@ -16,13 +16,13 @@ from mcp_types import TextContent
 
 from vaporform_mcp.demo.facts import Facts
 from vaporform_mcp.demo.telling import Differs, Teller, conclude, expect
+from vaporform_mcp.server.results import FACTS_KEY
 
 __all__ = ["Agent", "Answer", "started"]
 
 CALL_S = 120.0
 """A bound for one call, which the server's own wait limit keeps far below."""
 
-_FACTS = "vaporform/result"
 _LOG_CHARS = 4000
 
 
@@ -77,7 +77,7 @@ class Agent:
             expect(not answer.is_error, answer.text)
             return check(answer)
 
-        conclude(self._tell, "agent", tool, about, began=began, check=checked)
+        conclude(self._tell, tool, about, began=began, check=checked)
         return answer
 
     async def _answer(self, tool: str, arguments: dict[str, object]) -> Answer:
@@ -87,7 +87,7 @@ class Agent:
         except MCPError as error:
             raise Differs(f"the server did not answer: {error}") from error
         text = "\n".join(each.text for each in result.content if isinstance(each, TextContent))
-        return Answer(text=text, facts=Facts.of((result.meta or {}).get(_FACTS)), is_error=result.is_error)
+        return Answer(text=text, facts=Facts.of((result.meta or {}).get(FACTS_KEY)), is_error=result.is_error)
 
 
 @asynccontextmanager

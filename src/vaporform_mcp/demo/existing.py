@@ -75,7 +75,7 @@ async def _copy(scene: Scene, collected: Collected) -> None:
         left_out = f"; {collected.skipped} left out (links, devices, over 8 MiB)" if collected.skipped else ""
         return f"{count} files, each mirrored{left_out}"
 
-    conclude(scene.tell, "agent", "write_to_file", f"{count} times", began=began, check=check)
+    conclude(scene.tell, "write_to_file", f"{count} times", began=began, check=check)
     programs = [each.path for each in collected.files if each.is_executable]
     if programs:
         command = "xargs -0 chmod +x --"

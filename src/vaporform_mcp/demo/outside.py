@@ -54,7 +54,7 @@ class Visitor:
         while page.status is None and time.perf_counter() - began < patience_s:
             await anyio.sleep(_POLL_S)
             page = await _fetch(url, form)
-        conclude(self._tell, "outside", method, url, began=began, check=lambda: check(page))
+        conclude(self._tell, method, url, began=began, check=lambda: check(page))
 
 
 async def _fetch(url: str, form: bytes | None) -> Page:

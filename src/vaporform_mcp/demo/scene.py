@@ -41,9 +41,7 @@ class Scene:
         """Destroy it, and see that nobody answers at `url` any more."""
         began = time.perf_counter()
         await self.destroy()
-        conclude(
-            self.tell, "outside", "destroy", "the sandbox", began=began, check=lambda: "processes and files are gone"
-        )
+        conclude(self.tell, "destroy", "the sandbox", began=began, check=lambda: "processes and files are gone")
         if url is not None:
             await self.visitor.visits(url, _nobody)
 

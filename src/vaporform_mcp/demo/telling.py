@@ -5,12 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
-__all__ = ["Actor", "Differs", "Step", "Teller", "conclude", "expect"]
-
-Actor = Literal["agent", "outside"]
-"""Who does a step: the agent, through a tool; or what is outside the sandbox, such as a visitor of the page."""
+__all__ = ["Differs", "Step", "Teller", "conclude", "expect"]
 
 
 class Differs(Exception):
@@ -21,7 +18,6 @@ class Differs(Exception):
 class Step:
     """One thing that was done: `action` and what it is `about`, what came of it in a line, and its time in seconds."""
 
-    actor: Actor
     action: str
     about: str
     outcome: str
@@ -53,7 +49,7 @@ def expect(condition: object, otherwise: str) -> None:
         raise Differs(otherwise)
 
 
-def conclude(tell: Teller, actor: Actor, action: str, about: str, *, began: float, check: Callable[[], str]) -> None:
+def conclude(tell: Teller, action: str, about: str, *, began: float, check: Callable[[], str]) -> None:
     """Tell of a step that began at `began` (of `time.perf_counter`) and has been done: `check` says what came of it.
 
     Raises:
@@ -67,4 +63,4 @@ def conclude(tell: Teller, actor: Actor, action: str, about: str, *, began: floa
         raise
     finally:
         seconds = time.perf_counter() - began
-        tell.step(Step(actor=actor, action=action, about=about, outcome=outcome, seconds=seconds, is_right=is_right))
+        tell.step(Step(action=action, about=about, outcome=outcome, seconds=seconds, is_right=is_right))

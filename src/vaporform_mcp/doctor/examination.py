@@ -58,7 +58,7 @@ async def _isolation(settings: Settings, *, online: bool) -> list[Check]:
         bubblewrap = found.path
         details.append(f"bubblewrap {found.version} at {found.path}")
         async with app.open_provider(settings) as provider, trial_sandbox(provider) as sandbox:
-            inside = await look_inside(sandbox, settings, online=online)
+            inside = await look_inside(sandbox, online=online)
     except VaporformError as error:
         return [_no_isolation(error, machine, bubblewrap, details), *_unseen("network", "toolchains")]
     info = inside.info

@@ -12,7 +12,6 @@ import anyio
 from vaporform_mcp.doctor.report import Check, State
 from vaporform_mcp.errors import SandboxUnavailable
 from vaporform_mcp.sandboxes.base import Command, Provider, RunState, Sandbox, SandboxInfo
-from vaporform_mcp.settings import Settings
 from vaporform_mcp.types import Phase, Spec
 
 __all__ = ["Inside", "look_inside", "trial_sandbox"]
@@ -60,10 +59,10 @@ async def trial_sandbox(provider: Provider) -> AsyncGenerator[Sandbox]:
             await provider.destroy(workspace_id, 1)
 
 
-async def look_inside(sandbox: Sandbox, settings: Settings, *, online: bool) -> Inside:
+async def look_inside(sandbox: Sandbox, *, online: bool) -> Inside:
     """What is to be seen inside that sandbox. Raises `SandboxUnavailable`, `SandboxLost`."""
     info = await sandbox.info()
-    network = await _egress(sandbox, info, settings) if online else _network(info)
+    network = await _egress(sandbox, info) if online else _network(info)
     return Inside(info=info, network=network, toolchains=_toolchains(info))
 
 
@@ -77,8 +76,8 @@ def _network(info: SandboxInfo) -> Check:
     return Check(name="network", state=State.OK, finding=info.network, details=["--online sees whether it works"])
 
 
-async def _egress(sandbox: Sandbox, info: SandboxInfo, settings: Settings) -> Check:
-    if settings.local.network == "none":
+async def _egress(sandbox: Sandbox, info: SandboxInfo) -> Check:
+    if info.network == "none":
         return Check(name="network", state=State.OK, finding=info.network)
     tried = await sandbox.exec(Command(text=_FETCH, timeout_s=ASK_S), wait_s=ASK_S + 5)
     if tried.exit_code == 0:

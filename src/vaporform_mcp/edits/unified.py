@@ -8,21 +8,23 @@ from difflib import SequenceMatcher
 __all__ = ["unified"]
 
 _MAX_COMPARED_LINES = 3_000  # for each side, without what both share at the ends: comparing costs their product
+_CONTEXT_LINES = 3
+_MAX_CHARS = 8_000
 _MAX_LINE_CHARS = 500
 _NO_NEWLINE = "\\ No newline at end of file"
 
 
-def unified(before: str, after: str, path: str, *, context: int = 3, limit: int = 8_000) -> str:
+def unified(before: str, after: str, path: str) -> str:
     """What changed from `before` to `after`, in the unified format; "" where nothing did.
 
-    `context` is in lines, `limit` in characters: what is over is left out at a line, and the last line says how
-    much. Where too much changed to be compared in reasonable time, one line says so instead of a hunk.
+    What is over 8,000 characters is left out at a line, and the last line says how much. Where too much changed to be
+    compared in reasonable time, one line says so instead of a hunk.
     """
     if before == after:
         return ""
-    rows = [f"--- {path}", f"+++ {path}", *_hunks(_lines(before), _lines(after), context)]
+    rows = [f"--- {path}", f"+++ {path}", *_hunks(_lines(before), _lines(after))]
     kept: list[str] = []
-    room = limit
+    room = _MAX_CHARS
     for row in rows:
         room -= len(row) + 1
         if room < 0:
@@ -37,16 +39,16 @@ def _lines(text: str) -> list[str]:
     return [f"{line}\n" for line in ended] + ([rest] if rest else [])
 
 
-def _hunks(old: Sequence[str], new: Sequence[str], context: int) -> Iterator[str]:
+def _hunks(old: Sequence[str], new: Sequence[str]) -> Iterator[str]:
     first = _common(old, new)
     last = _common(old[first:][::-1], new[first:][::-1])
-    start = max(0, first - context)
-    kept = max(0, last - context)
+    start = max(0, first - _CONTEXT_LINES)
+    kept = max(0, last - _CONTEXT_LINES)
     a, b = old[start : len(old) - kept], new[start : len(new) - kept]
     if max(len(a), len(b)) > _MAX_COMPARED_LINES:
         yield f"@@ -{_range(start, len(a))} +{_range(start, len(b))} @@ (too many changed lines to show)"
         return
-    for group in SequenceMatcher(None, a, b).get_grouped_opcodes(context):
+    for group in SequenceMatcher(None, a, b).get_grouped_opcodes(_CONTEXT_LINES):
         (_, i1, _, j1, _), (_, _, i2, _, j2) = group[0], group[-1]
         yield f"@@ -{_range(start + i1, i2 - i1)} +{_range(start + j1, j2 - j1)} @@"
         for tag, i1, i2, j1, j2 in group:

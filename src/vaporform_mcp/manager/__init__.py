@@ -2,6 +2,5 @@
 
 from vaporform_mcp.manager.core import Manager, open_manager
 from vaporform_mcp.manager.requests import OpenRequest
-from vaporform_mcp.manager.trash import TRASH_DAYS
 
-__all__ = ["TRASH_DAYS", "Manager", "OpenRequest", "open_manager"]
+__all__ = ["Manager", "OpenRequest", "open_manager"]

@@ -43,7 +43,7 @@ class Manager:
         self._lock_of = lock_of
         self._group = group
         self._records = Records(store, spec)
-        self._trash = Trash(store, provider, self._records, lock_of)
+        self._trash = Trash(store, provider, lock_of)
         # Nothing is awaited between a look into it and what is done about it, so one name has one slot.
         self._slots: dict[_Key, Slot] = {}
 
@@ -90,8 +90,8 @@ class Manager:
             await self._await_ready(slot, deadline, on_phase)
 
     async def list(self, owner: str) -> Sequence[Summary]:
-        """The owner's workspaces, latest used first, those in the trash last."""
-        await self.purge(owner)
+        """The owner's workspaces, latest used first, those in the trash last; what is due there is forgotten first."""
+        await self._trash.purge(owner)
         records = [*await self._store.list_workspaces(owner), *await self._store.list_workspaces(owner, deleted=True)]
         return [await self._summary(record) for record in records]
 
@@ -118,10 +118,6 @@ class Manager:
         Raises `NotFound`, `Conflict` (another workspace has the name now).
         """
         return await self._summary(await self._trash.take_out(owner, name))
-
-    async def purge(self, owner: str) -> None:
-        """Forget for good what has been in the trash for longer than `TRASH_DAYS`, and destroy what is left of it."""
-        await self._trash.purge(owner)
 
     async def aclose(self) -> None:
         """Run the pending syncs, each within its bound, and let go of the sandboxes."""
@@ -168,7 +164,7 @@ class Manager:
                 )
             if slot.error is not None and made is not None:
                 # It must not be in the way of a better request.
-                await self._trash.forget_stillborn(made)
+                await self._trash.forget_unopened(made)
         finally:
             slot.settled.set()
 
@@ -250,7 +246,6 @@ class Manager:
             revision=revision,
             files=slot.files,
             commands=record.commands if record is not None else (),
-            error=None,
         )
 
     async def _count(self, slot: Slot, workspace: Workspace) -> int:

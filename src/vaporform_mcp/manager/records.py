@@ -1,20 +1,19 @@
-"""Workspaces' records in the store, found, made and changed against what other servers do at the same time."""
+"""Workspaces' records in the store, found or made against what other servers do at the same time."""
 
 from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable
 from dataclasses import replace
 
 from vaporform_mcp.errors import Conflict, NotFound
 from vaporform_mcp.manager.requests import OpenRequest, agree
 from vaporform_mcp.stores.base import Store
 from vaporform_mcp.types import Spec, WorkspaceName, WorkspaceRecord
+from vaporform_mcp.workspace.recording import update_record
 
 __all__ = ["Records"]
 
-UPDATE_TRIES = 10
 MAKE_TRIES = 5
 
 
@@ -42,28 +41,11 @@ class Records:
                 agree(found, request)
             try:
                 if found is not None:
-                    now = time.time()
-                    return await self.update(found, lambda record: replace(record, last_used_at=now)), False  # noqa: B023 - called at once
+                    return await update_record(self._store, found, _used_now), False
                 return await self._store.create_workspace(self._new(owner, name, request or OpenRequest())), True
             except (Conflict, NotFound):
                 continue  # another server was quicker to make it, or has just deleted it
         raise NotFound(f"the workspace {name} was deleted meanwhile", hint="Open it again to make a new one.")
-
-    async def update(
-        self, record: WorkspaceRecord, change: Callable[[WorkspaceRecord], WorkspaceRecord]
-    ) -> WorkspaceRecord:
-        """Raises `NotFound` where it went into the trash meanwhile, `Conflict` where others never stop changing it."""
-        for _ in range(UPDATE_TRIES):
-            kept = await self._store.get_workspace(record.owner, record.name)
-            if kept is None or kept.id != record.id:
-                raise NotFound(
-                    f"the workspace {record.name} was deleted meanwhile", hint="Open it again to make a new one."
-                )
-            try:
-                return await self._store.update_workspace(change(kept))
-            except Conflict:
-                continue
-        raise Conflict(f"other servers keep changing the workspace {record.name}", hint="Repeat the call.")
 
     def _new(self, owner: str, name: WorkspaceName, request: OpenRequest) -> WorkspaceRecord:
         now = time.time()
@@ -78,3 +60,7 @@ class Records:
         return WorkspaceRecord(
             id=uuid.uuid4().hex[:16], owner=owner, name=name, spec=spec, created_at=now, last_used_at=now
         )
+
+
+def _used_now(record: WorkspaceRecord) -> WorkspaceRecord:
+    return replace(record, last_used_at=time.time())

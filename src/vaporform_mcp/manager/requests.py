@@ -21,9 +21,6 @@ class OpenRequest:
     snapshot: str | None = None
     public: bool | None = None
 
-    def is_plain(self) -> bool:
-        return self == OpenRequest()
-
     def check(self) -> None:
         """Raises `InvalidArgument` where it makes no sense, whatever there is."""
         if self.branch is not None and self.git_url is None:

@@ -11,16 +11,15 @@ import anyio
 
 from vaporform_mcp.errors import Conflict, NotFound, StoreUnavailable, VaporformError
 from vaporform_mcp.locks import HostLock
-from vaporform_mcp.manager.records import Records
 from vaporform_mcp.sandboxes.base import Provider
 from vaporform_mcp.stores.base import Store
-from vaporform_mcp.types import WorkspaceName, WorkspaceRecord
+from vaporform_mcp.types import TRASH_DAYS, WorkspaceName, WorkspaceRecord
+from vaporform_mcp.workspace.recording import update_record
 
-__all__ = ["TRASH_DAYS", "Trash"]
+__all__ = ["Trash"]
 
 log = logging.getLogger(__name__)
 
-TRASH_DAYS = 7
 MARK_LIMIT_S = 30.0
 DESTROY_LIMIT_S = 20.0
 FORGET_LIMIT_S = 10.0
@@ -30,10 +29,9 @@ _DAY_S = 86_400.0
 class Trash:
     """Whatever goes in, comes out or is forgotten does so under the workspace's host lock, held exclusively."""
 
-    def __init__(self, store: Store, provider: Provider, records: Records, lock_of: Callable[[str], HostLock]) -> None:
+    def __init__(self, store: Store, provider: Provider, lock_of: Callable[[str], HostLock]) -> None:
         self._store = store
         self._provider = provider
-        self._records = records
         self._lock_of = lock_of
 
     async def put(self, record: WorkspaceRecord, *, destroy: bool) -> WorkspaceRecord:
@@ -44,7 +42,7 @@ class Trash:
         """
         try:
             with anyio.fail_after(MARK_LIMIT_S, shield=True):
-                trashed = await self._records.update(record, lambda kept: replace(kept, deleted_at=time.time()))
+                trashed = await update_record(self._store, record, lambda kept: replace(kept, deleted_at=time.time()))
         except TimeoutError as error:
             raise StoreUnavailable("the store did not confirm the deletion in time", hint="Repeat the call.") from error
         if destroy:
@@ -72,7 +70,7 @@ class Trash:
                 except VaporformError as error:
                     log.warning("the workspace %s stays in the trash for now: %s", record.id, error)
 
-    async def forget_stillborn(self, made: WorkspaceRecord) -> None:
+    async def forget_unopened(self, made: WorkspaceRecord) -> None:
         """Forget for good what an opening has just made and what never lived, unless somebody else uses it."""
         try:
             with anyio.move_on_after(FORGET_LIMIT_S):
@@ -92,14 +90,14 @@ class Trash:
                 return  # it was taken out, or forgotten by another server
             # The record goes last: it alone tells which sandboxes there may be.
             head = await self._store.head(record.id)
-            for epoch in range(1, max(head.epoch, 1) + 1):
+            for epoch in range(1, head.sandbox_epoch + 1):
                 await self._provider.destroy(record.id, epoch)
             await self._store.delete_workspace(record.id, version=record.version)
 
     async def _destroy_current(self, record: WorkspaceRecord) -> None:
         try:
             head = await self._store.head(record.id)
-            await self._provider.destroy(record.id, max(head.epoch, 1))
+            await self._provider.destroy(record.id, head.sandbox_epoch)
         except VaporformError as error:
             log.warning("a deleted workspace's sandbox is left until the trash is emptied: %s", error)
         except Exception:

@@ -83,7 +83,7 @@ class Calls:
         except (Exception, SystemExit) as error:  # noqa: BLE001 the one place where every failure becomes a result
             return _failed(results.the_error_in(error) or results.internal(error, tool=params.name), context)
         notices = [*_notices(context), *_ignored(arguments.ignored)]
-        return results.success(result, workspace=context.name, notices=notices)
+        return results.success(result, output=spec.output, workspace=context.name, notices=notices)
 
     async def _run(self, spec: ToolSpec, arguments: Arguments, context: Context) -> ToolResult:
         with anyio.move_on_after(self._limit_s):

@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import logging
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeGuard
 
 from mcp_types import CallToolResult, ContentBlock, ImageContent, TextContent
 
 from vaporform_mcp.errors import Internal, VaporformError
+from vaporform_mcp.tools.arguments import Json
 from vaporform_mcp.tools.output import fit
 from vaporform_mcp.tools.spec import MAX_RESULT_CHARS, ToolResult
 
@@ -23,16 +24,22 @@ FACTS_KEY = "vaporform/result"
 MAX_ERROR_CHARS = 8_000
 
 
-def success(result: ToolResult, *, workspace: str, notices: Sequence[str]) -> CallToolResult:
-    """`notices` are said before the text, and in the structured content, of which some clients show nothing else."""
+def success(
+    result: ToolResult, *, output: Mapping[str, Json] | None, workspace: str, notices: Sequence[str]
+) -> CallToolResult:
+    """`notices` are said before the text, and in the structured content, of which some clients show nothing else.
+
+    `output` is the tool's, in whose structured content are the facts that it names.
+    """
     said = "".join(f"[{notice}]\n" for notice in notices)
     content: list[ContentBlock] = [TextContent(type="text", text=_sendable(fit(said + result.text, MAX_RESULT_CHARS)))]
     for image in result.images:
         data = base64.b64encode(image.data).decode()
         content.append(ImageContent(type="image", data=data, mime_type=image.mime_type))
     structured = None
-    if result.structured is not None:
-        structured = {**result.structured, "workspace": workspace}
+    if output is not None:
+        structured = {name: fact for name, fact in result.facts.items() if name in output}
+        structured["workspace"] = workspace
         if notices:
             structured["notices"] = list(notices)
     facts = {"workspace": workspace, **result.facts}

@@ -16,7 +16,6 @@ from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
 from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
 from mcp_types import (
-    CallToolRequestParams,
     GetPromptRequestParams,
     GetPromptResult,
     ListPromptsResult,
@@ -26,7 +25,7 @@ from mcp_types import (
 
 from vaporform_mcp import __version__
 from vaporform_mcp.server import instructions, schemas
-from vaporform_mcp.server.calls import Calls, Result
+from vaporform_mcp.server.calls import Calls
 from vaporform_mcp.server.lazy import Lazy
 from vaporform_mcp.server.serving import Serving
 from vaporform_mcp.server.wire import claim_standard_streams, open_wire
@@ -54,9 +53,6 @@ def make_server(serving: Serving, specs: Mapping[str, ToolSpec], calls: Calls, l
         listed.set()
         return ListToolsResult(tools=[schemas.tool(spec) for spec in specs.values()])
 
-    async def call_tool(context: ServerRequestContext[object], params: CallToolRequestParams) -> Result:
-        return await calls.call(context, params)
-
     async def list_prompts(_: ServerRequestContext[object], __: PaginatedRequestParams | None) -> ListPromptsResult:
         return instructions.prompts()
 
@@ -73,7 +69,7 @@ def make_server(serving: Serving, specs: Mapping[str, ToolSpec], calls: Calls, l
         ),
         cache_hints={"tools/list": hint, "prompts/list": hint},
         on_list_tools=list_tools,
-        on_call_tool=call_tool,
+        on_call_tool=calls.call,
         on_list_prompts=list_prompts,
         on_get_prompt=get_prompt,
     )

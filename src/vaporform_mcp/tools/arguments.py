@@ -45,6 +45,8 @@ D = TypeVar("D")
 # Some agents send a checklist of their own with every call.
 _SILENTLY_IGNORED = frozenset({"task_progress"})
 
+_MAX_SECONDS = 86_400
+
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
@@ -165,22 +167,19 @@ def choice(name: str, choices: Sequence[str], *, default: str) -> Argument[str]:
     return _optional(name, {"type": "string", "enum": list(choices)}, convert, default)
 
 
-def whole(
-    name: str, description: str = "", *, minimum: int, maximum: int, aliases: Sequence[str] = ()
-) -> Argument[int]:
-    return _required(name, _described("integer", description), between(as_whole, minimum, maximum), aliases)
+def whole(name: str, *, minimum: int, maximum: int) -> Argument[int]:
+    return _required(name, _described("integer"), between(as_whole, minimum, maximum))
 
 
 def optional_whole(
-    name: str, description: str = "", *, minimum: int, maximum: int = 2**62, aliases: Sequence[str] = ()
+    name: str, description: str = "", *, minimum: int, aliases: Sequence[str] = ()
 ) -> Argument[int | None]:
-    return _optional(name, _described("integer", description), between(as_whole, minimum, maximum), None, aliases)
+    return _optional(name, _described("integer", description), between(as_whole, minimum, 2**62), None, aliases)
 
 
-def optional_seconds(
-    name: str, description: str = "", *, minimum: float, maximum: float, aliases: Sequence[str] = ()
-) -> Argument[float | None]:
-    return _optional(name, _described("number", description), between(as_number, minimum, maximum), None, aliases)
+def optional_seconds(name: str, description: str = "", *, minimum: float) -> Argument[float | None]:
+    """At most a day."""
+    return _optional(name, _described("number", description), between(as_number, minimum, _MAX_SECONDS), None)
 
 
 def flag(name: str, description: str = "", *, aliases: Sequence[str] = ()) -> Argument[bool]:
@@ -192,13 +191,13 @@ def optional_flag(name: str, description: str = "") -> Argument[bool | None]:
     return _optional(name, _described("boolean", description), as_flag, None)
 
 
-def mapping(name: str, description: str = "") -> Argument[Mapping[str, str]]:
+def mapping(name: str) -> Argument[Mapping[str, str]]:
     """Strings by name; empty where it is not sent."""
-    return _optional(name, _described("object", description), as_mapping, dict[str, str]())
+    return _optional(name, _described("object"), as_mapping, dict[str, str]())
 
 
 def _required(
-    name: str, value_schema: Mapping[str, Json], convert: Callable[[object], T], aliases: Sequence[str]
+    name: str, value_schema: Mapping[str, Json], convert: Callable[[object], T], aliases: Sequence[str] = ()
 ) -> Argument[T]:
     def present(value: object) -> T:
         if value is None:
@@ -221,5 +220,5 @@ def _optional(
     return Argument(name=name, schema=value_schema, required=False, convert=maybe, aliases=aliases)
 
 
-def _described(kind: str, description: str) -> dict[str, Json]:
+def _described(kind: str, description: str = "") -> dict[str, Json]:
     return {"type": kind, "description": description} if description else {"type": kind}

@@ -31,7 +31,6 @@ from vaporform_mcp.tools.spec import ToolResult, ToolSpec
 __all__ = ["TOOLS"]
 
 MAX_COMMAND_BYTES = 100_000  # the kernel takes 131,072 bytes in one argument (MAX_ARG_STRLEN)
-MAX_TIMEOUT_S = 86_400
 MAX_OUTPUT_BYTES = 30_000  # of one look at a process
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -41,12 +40,12 @@ REQUIRES_APPROVAL = optional_flag("requires_approval")
 CWD = optional_text("cwd", "Default: /workspace", aliases=("working_directory", "workdir"))
 ENV = mapping("env")
 STDIN = optional_text("stdin")
-TIMEOUT = optional_seconds("timeout", "Seconds after which it is killed", minimum=0.001, maximum=MAX_TIMEOUT_S)
-WAIT = optional_seconds("wait", "Seconds after which it goes on in the background", minimum=0, maximum=MAX_TIMEOUT_S)
+TIMEOUT = optional_seconds("timeout", "Seconds after which it is killed", minimum=0.001)
+WAIT = optional_seconds("wait", "Seconds after which it goes on in the background", minimum=0)
 BACKGROUND = flag("background", "For servers: answer once a port listens", aliases=("is_background",))
 PROCESS_ID = text("process_id", aliases=("pid", "id", "process"))
 ANY_PROCESS_ID = optional_text("process_id", "Default: list all", aliases=("pid", "id", "process"))
-CHECK_WAIT = optional_seconds("wait", "Seconds to wait for its end", minimum=0, maximum=MAX_TIMEOUT_S)
+CHECK_WAIT = optional_seconds("wait", "Seconds to wait for its end", minimum=0)
 INPUT = optional_text("input", "Text for its stdin, with its newline", aliases=("stdin",))
 OFFSET = optional_whole("offset", "Byte of its output to read from", minimum=0)
 PORT = whole("port", minimum=1, maximum=65_535)

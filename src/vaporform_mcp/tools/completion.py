@@ -18,7 +18,6 @@ __all__ = ["TOOLS", "completed_result"]
 
 MAX_ERROR_CHARS = 4_000
 MAX_COMMAND_CHARS = 300
-MAX_WARNINGS = 50
 MAX_WARNING_CHARS = 400
 
 RESULT = text("result", "What was done, for the user", aliases=("summary", "message"))
@@ -27,15 +26,11 @@ COMMAND = optional_text("command", "Starts a demo, such as npm run dev")
 
 async def attempt_completion(context: Context, arguments: Arguments) -> ToolResult:
     workspace = await context.workspace()
-    completed = await workspace.complete(
-        result=arguments[RESULT], command=arguments[COMMAND], wait_s=context.remaining_s()
-    )
-    return completed_result(completed)
+    return completed_result(await workspace.complete(command=arguments[COMMAND], wait_s=context.remaining_s()))
 
 
 def completed_result(completed: Completed) -> ToolResult:
-    structured = _facts(completed)
-    return ToolResult(text=_text(completed), structured=structured, facts=structured)
+    return ToolResult(text=_text(completed), facts=_facts(completed))
 
 
 def _facts(completed: Completed) -> dict[str, Json]:
@@ -79,7 +74,7 @@ def _text(completed: Completed) -> str:
 
 
 def _warnings(completed: Completed) -> list[str]:
-    return [cut_line(warning, MAX_WARNING_CHARS) for warning in completed.warnings[:MAX_WARNINGS]]
+    return [cut_line(warning, MAX_WARNING_CHARS) for warning in completed.warnings]
 
 
 def _preview(each: PreviewStatus) -> dict[str, Json]:

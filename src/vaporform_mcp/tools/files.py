@@ -16,7 +16,6 @@ __all__ = ["TOOLS"]
 
 MAX_ENTRIES = 1000
 MAX_MATCHES = 300
-CONTEXT_LINES = 1
 
 _PATH_ALIASES = ("file_path", "absolute_path", "filename", "file", "target_file", "relative_path")
 _FOLDER_ALIASES = (*_PATH_ALIASES, "directory", "dir", "folder", "dir_path")
@@ -79,10 +78,7 @@ async def search_files(context: Context, arguments: Arguments) -> ToolResult:
     if not regex:
         raise InvalidArgument("regex is empty", hint="Give a regular expression to search for.")
     workspace = await context.workspace()
-    found = await workspace.search(
-        path, regex, file_pattern=arguments[FILE_PATTERN], limit=MAX_MATCHES, context=CONTEXT_LINES
-    )
-    return found_result(found)
+    return found_result(await workspace.search(path, regex, file_pattern=arguments[FILE_PATTERN], limit=MAX_MATCHES))
 
 
 def _decoded(content: str, encoding: str) -> bytes:

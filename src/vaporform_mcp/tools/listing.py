@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from vaporform_mcp.tools.arguments import Json
-from vaporform_mcp.tools.output import cut_line, fit
+from vaporform_mcp.tools.output import cut_line
 from vaporform_mcp.tools.spec import ToolResult
 from vaporform_mcp.tools.text import count, paragraphs, size, written_line
 
@@ -18,39 +18,30 @@ __all__ = ["found_result", "listing_result", "replaced_result", "written_result"
 
 MAX_LINE_CHARS = 400
 MAX_INVALID = 5
-MAX_DIFF_CHARS = 20_000
 TEXT_LIMIT = 38_000  # of a list's text: the rest of a result's limit is for what is said beside it
 
 
 def written_result(written: Written) -> ToolResult:
-    structured: dict[str, Json] = {"path": written.path, "size": written.size, "mirrored": written.mirrored}
-    if written.mirror_error is not None:
-        structured["mirror_error"] = written.mirror_error
-    if written.revision is not None:
-        structured["revision"] = written.revision
     return ToolResult(
-        text=f"{written_line('Wrote', written)}.",
-        structured=structured,
-        facts={**structured, "digest": written.digest},
+        text=f"{written_line('Wrote', written)}.", facts={**_written_facts(written), "digest": written.digest}
     )
 
 
 def replaced_result(replaced: Replaced) -> ToolResult:
-    written = replaced.written
-    facts: dict[str, Json] = {
-        "path": written.path,
-        "replacements": replaced.replacements,
-        "size": written.size,
-        "mirrored": written.mirrored,
-    }
+    made = f"Made {count(replaced.replacements, 'replacement')} in"
+    return ToolResult(
+        text=paragraphs(f"{written_line(made, replaced.written)}.", replaced.diff),
+        facts={**_written_facts(replaced.written), "replacements": replaced.replacements},
+    )
+
+
+def _written_facts(written: Written) -> dict[str, Json]:
+    facts: dict[str, Json] = {"path": written.path, "size": written.size, "mirrored": written.mirrored}
     if written.mirror_error is not None:
         facts["mirror_error"] = written.mirror_error
     if written.revision is not None:
         facts["revision"] = written.revision
-    made = f"Made {count(replaced.replacements, 'replacement')} in"
-    return ToolResult(
-        text=paragraphs(f"{written_line(made, written)}.", fit(replaced.diff, MAX_DIFF_CHARS)), facts=facts
-    )
+    return facts
 
 
 def listing_result(path: WorkspacePath, listing: Listing) -> ToolResult:
@@ -69,13 +60,13 @@ def listing_result(path: WorkspacePath, listing: Listing) -> ToolResult:
         text=paragraphs(
             "\n".join(lines) or f"{path or 'The workspace'} is empty.",
             _listing_end(listing, truncated=truncated),
-            _unspeakable(listing.invalid),
+            _invalid_names(listing.invalid),
         ),
         facts={"entries": entries, "truncated": truncated},
     )
 
 
-def _unspeakable(names: Sequence[str]) -> str:
+def _invalid_names(names: Sequence[str]) -> str:
     if not names:
         return ""
     shown = ", ".join(cut_line(name, 80) for name in names[:MAX_INVALID])

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-__all__ = ["Shown", "clean", "cut_line", "fit", "last_line", "show"]
+__all__ = ["MAX_OUTPUT_CHARS", "Shown", "clean", "cut_line", "fit", "last_line", "show"]
+
+MAX_OUTPUT_CHARS = 30_000
 
 # ECMA-48 control sequences, operating system commands (titles, links) up to their end, and the other escapes. Bounded,
 # so that output made to be slow to match is not.
@@ -26,18 +28,18 @@ class Shown:
     omitted_bytes: int
 
 
-def show(head: bytes, tail: bytes, omitted_bytes: int, *, limit: int) -> Shown:
-    """Decode and clean what is kept of an output, and cut its middle so that at most `limit` characters stay."""
+def show(head: bytes, tail: bytes, omitted_bytes: int) -> Shown:
+    """Decode and clean what is kept of an output, and cut its middle so that at most `MAX_OUTPUT_CHARS` stay."""
     if omitted_bytes:
         begin, end = clean(_whole_characters(head)), clean(tail.decode("utf-8", "replace").lstrip("\ufffd"))
     else:
         begin, end = clean((head + tail).decode("utf-8", "replace")), ""
-    if len(begin) + len(end) <= limit:
+    if len(begin) + len(end) <= MAX_OUTPUT_CHARS:
         return Shown(head=begin, tail=end, omitted_bytes=omitted_bytes)
     # The end of an output says how it ended: it gets the larger share.
     joined_end = end or begin
-    keep_head = min(len(begin), limit // 3)
-    keep_tail = min(len(joined_end), limit - keep_head)
+    keep_head = min(len(begin), MAX_OUTPUT_CHARS // 3)
+    keep_tail = min(len(joined_end), MAX_OUTPUT_CHARS - keep_head)
     dropped = begin[keep_head:] + end[: len(end) - keep_tail] if end else begin[keep_head : len(begin) - keep_tail]
     return Shown(
         head=begin[:keep_head],

@@ -24,14 +24,13 @@ if TYPE_CHECKING:  # a server that is only asked for its tools must not pay for 
 
 __all__ = ["checked_result", "executed_result", "preview_result", "processes_result", "stopped_result"]
 
-MAX_OUTPUT_CHARS = 30_000
 MAX_COMMAND_CHARS = 120
 
 
 def executed_result(executed: Executed, *, check_wait_s: float | None) -> ToolResult:
     """What a command came to. `check_wait_s` is for the call that follows it; None where there is no such tool."""
     result = executed.result
-    shown = show(result.head, result.tail, result.omitted_bytes, limit=MAX_OUTPUT_CHARS)
+    shown = show(result.head, result.tail, result.omitted_bytes)
     previews: list[Json] = [preview_facts(preview) for preview in executed.previews]
     return ToolResult(
         text=paragraphs(
@@ -97,7 +96,7 @@ def _silence(result: CommandResult) -> str:
 def checked_result(checked: Checked, *, from_end: bool) -> ToolResult:
     """A process and its output. `from_end`: no offset was asked for, so what lies before the output was left out."""
     status, output = checked.status, checked.output
-    shown = show(output.data, b"", 0, limit=MAX_OUTPUT_CHARS)
+    shown = show(output.data, b"", 0)
     before = output.omitted_bytes
     lost = f"[{before:,} bytes before this are no longer kept]" if before else ""
     if from_end and output.offset:
@@ -131,32 +130,26 @@ def _what_follows(checked: Checked) -> str:
 
 
 def processes_result(processes: Sequence[ProcessStatus]) -> ToolResult:
-    rows: list[Json] = [
-        {
-            "process_id": status.id,
-            "command": _on_one_line(status.command),
-            "state": status.state.value,
-            "exit_code": status.exit_code,
-        }
-        for status in processes
-    ]
+    rows: list[Json] = [_process_facts(status) for status in processes]
     lines = "\n".join(_process_line(status) for status in processes)
     return ToolResult(text=lines or "No process has been started.", facts={"processes": rows})
 
 
 def stopped_result(status: ProcessStatus) -> ToolResult:
-    structured: dict[str, Json] = {
+    return ToolResult(text=f"{_process_line(status)}.", facts=_process_facts(status))
+
+
+def preview_result(preview: Preview) -> ToolResult:
+    return ToolResult(text=preview_line(preview), facts=preview_facts(preview))
+
+
+def _process_facts(status: ProcessStatus) -> dict[str, Json]:
+    return {
         "process_id": status.id,
         "command": _on_one_line(status.command),
         "state": status.state.value,
         "exit_code": status.exit_code,
     }
-    return ToolResult(text=f"{_process_line(status)}.", structured=structured, facts=structured)
-
-
-def preview_result(preview: Preview) -> ToolResult:
-    facts = preview_facts(preview)
-    return ToolResult(text=preview_line(preview), structured=facts, facts=facts)
 
 
 def _process_line(status: ProcessStatus) -> str:

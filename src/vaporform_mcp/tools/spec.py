@@ -26,13 +26,12 @@ class ImageContent:
 class ToolResult:
     """`text` is for the model, `facts` for scripts.
 
-    `structured` is set exactly for tools with an output schema, and says everything that `text` says, since some
-    clients show the model nothing else. The workspace's name is added to both by whoever sends the result.
+    The facts that a tool's output schema names are its structured content, and say everything that `text` says, since
+    some clients show the model nothing else. The workspace's name is added to both by whoever sends the result.
     """
 
     text: str
     facts: Mapping[str, Json]
-    structured: Mapping[str, Json] | None = None
     images: Sequence[ImageContent] = ()
 
 

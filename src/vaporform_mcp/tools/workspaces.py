@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from vaporform_mcp.errors import NotFound, SandboxUnavailable
+from vaporform_mcp.errors import NotFound
 from vaporform_mcp.tools.arguments import Arguments, Json, flag, optional_flag, optional_text, text
 from vaporform_mcp.tools.context import Answer, Context
 from vaporform_mcp.tools.output import cut_line
 from vaporform_mcp.tools.spec import ToolResult, ToolSpec
 from vaporform_mcp.tools.text import count, moment, paragraphs, size
+from vaporform_mcp.types import TRASH_DAYS
 
 if TYPE_CHECKING:  # a server that is only asked for its tools must not pay for loading what they call
     from vaporform_mcp.workspace.results import Opened, Summary
@@ -18,9 +19,7 @@ if TYPE_CHECKING:  # a server that is only asked for its tools must not pay for 
 __all__ = ["TOOLS", "opened_result", "summaries_result"]
 
 MAX_LISTED = 150
-MAX_COMMANDS = 20
 MAX_COMMAND_CHARS = 300
-TRASH_DAYS = 7
 
 NAME = text("name", "Lowercase letters, digits and hyphens", aliases=("workspace",))
 OLD_NAME = text("name", aliases=("workspace",))
@@ -44,13 +43,7 @@ async def open_workspace(context: Context, arguments: Arguments) -> ToolResult:
         public=arguments[PUBLIC],
     )
     manager = await context.manager()
-    opened = await manager.open(context.owner, name, request, wait_s=context.remaining_s())
-    if opened.state == "failed":
-        raise SandboxUnavailable(
-            f"workspace {name} could not be opened: {opened.error or 'the provider gave no reason'}",
-            hint="Once that is mended, call open_workspace again.",
-        )
-    return opened_result(opened)
+    return opened_result(await manager.open(context.owner, name, request, wait_s=context.remaining_s()))
 
 
 async def list_workspaces(context: Context, arguments: Arguments) -> ToolResult:
@@ -68,18 +61,17 @@ async def delete_workspace(context: Context, arguments: Arguments) -> ToolResult
     answer = await context.ask(f"Delete {what}? It stays in the trash for {TRASH_DAYS} days.")
     if answer is Answer.NOBODY and arguments[CONFIRM]:
         answer = Answer.YES
-    structured: dict[str, Json] = {"name": name, "deleted": answer is Answer.YES}
+    facts: dict[str, Json] = {"name": name, "deleted": answer is Answer.YES}
     if answer is Answer.YES:
         await manager.delete(context.owner, name)
-        structured["undelete"] = f"vaporform-mcp undelete {name}"
-        structured["days"] = TRASH_DAYS
-    structured["message"] = said = _deletion_text(answer, what, name)
-    return ToolResult(text=said, structured=structured, facts=structured)
+        facts["undelete"] = f"vaporform-mcp undelete {name}"
+        facts["days"] = TRASH_DAYS
+    facts["message"] = said = _deletion_text(answer, what, name)
+    return ToolResult(text=said, facts=facts)
 
 
 def opened_result(opened: Opened) -> ToolResult:
-    structured = _opened_facts(opened)
-    return ToolResult(text=_opened_text(opened), structured=structured, facts=structured)
+    return ToolResult(text=_opened_text(opened), facts=_opened_facts(opened))
 
 
 def summaries_result(summaries: Sequence[Summary]) -> ToolResult:
@@ -95,14 +87,12 @@ def summaries_result(summaries: Sequence[Summary]) -> ToolResult:
         }
         for each in shown
     ]
-    structured: dict[str, Json] = {"workspaces": rows, "total": len(summaries)}
     lines = "\n".join(_summary_line(each) for each in shown)
     left_out = len(summaries) - len(shown)
     return ToolResult(
         text=paragraphs(lines, f"[{left_out:,} more of {len(summaries):,}]" if left_out else "")
         or "There is no workspace yet.",
-        structured=structured,
-        facts=structured,
+        facts={"workspaces": rows, "total": len(summaries)},
     )
 
 
@@ -141,7 +131,7 @@ def _opened_facts(opened: Opened) -> dict[str, Json]:
     if opened.gaps:
         facts["gaps"] = list(opened.gaps)
     if opened.commands:
-        facts["commands"] = [cut_line(command, MAX_COMMAND_CHARS) for command in opened.commands[-MAX_COMMANDS:]]
+        facts["commands"] = [cut_line(command, MAX_COMMAND_CHARS) for command in opened.commands]
     if opened.state == "preparing":
         facts["next"] = _again(opened)
     return facts
@@ -154,7 +144,7 @@ def _opened_text(opened: Opened) -> str:
         stands = f"{opened.phase.value}, {opened.percent:.0f} %"
         return f"Workspace {opened.name} ({made}, {files}) is being prepared: {stands}. {_again(opened)}"
     tools = ", ".join(f"{name} {version}".strip() for name, version in opened.toolchains.items())
-    commands = "\n".join(f"  {cut_line(command, MAX_COMMAND_CHARS)}" for command in opened.commands[-MAX_COMMANDS:])
+    commands = "\n".join(f"  {cut_line(command, MAX_COMMAND_CHARS)}" for command in opened.commands)
     return paragraphs(
         f"Workspace {opened.name} is ready ({made}, {files}).",
         f"Isolation: {opened.isolation}; network: {opened.network or 'unknown'}." if opened.isolation else "",

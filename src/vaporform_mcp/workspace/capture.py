@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import anyio.to_thread
@@ -11,12 +11,11 @@ from vaporform_mcp.errors import Conflict, InvalidArgument, NotFound, Permission
 from vaporform_mcp.sandboxes.base import MAX_FILE_BATCH_BYTES, FileContent, FileFault, FileStat, Sandbox
 from vaporform_mcp.stores.base import Blob
 from vaporform_mcp.types import Entry, EntryKind, Stat, WorkspacePath
-from vaporform_mcp.workspace.files import digest_of, entry_of, hash_stream
+from vaporform_mcp.workspace.files import batches, digest_of, entry_of, hash_stream
 from vaporform_mcp.workspace.mirror import Mirror
 
 __all__ = ["MAX_MIRRORED_BYTES", "Captured", "capture"]
 
-BATCH_FILES = 500
 MAX_MIRRORED_BYTES = 1024 * 1024 * 1024
 """A file over this stays out of the mirror and is reported: it is data, and would cost its size at every change."""
 
@@ -38,27 +37,13 @@ class Captured:
 async def capture(sandbox: Sandbox, mirror: Mirror, wanted: Sequence[tuple[WorkspacePath, Stat]]) -> Captured:
     """Read `wanted` (with the stats that a scan gave) and put what the store lacks, in bounded memory."""
     captured = Captured()
-    for batch in _batches(wanted):
+    small = ((path, stat.size) for path, stat in wanted if stat.size <= MAX_FILE_BATCH_BYTES)
+    for batch in batches(small, max_bytes=MAX_FILE_BATCH_BYTES):
         await _capture_batch(sandbox, mirror, batch, captured)
     for path, stat in wanted:
         if stat.size > MAX_FILE_BATCH_BYTES:
             await _capture_large(sandbox, mirror, path, stat, captured)
     return captured
-
-
-def _batches(wanted: Sequence[tuple[WorkspacePath, Stat]]) -> Iterator[list[WorkspacePath]]:
-    batch: list[WorkspacePath] = []
-    size = 0
-    for path, stat in wanted:
-        if stat.size > MAX_FILE_BATCH_BYTES:
-            continue
-        if batch and (len(batch) == BATCH_FILES or size + stat.size > MAX_FILE_BATCH_BYTES):
-            yield batch
-            batch, size = [], 0
-        batch.append(path)
-        size += stat.size
-    if batch:
-        yield batch
 
 
 async def _capture_batch(sandbox: Sandbox, mirror: Mirror, batch: list[WorkspacePath], captured: Captured) -> None:

@@ -17,7 +17,7 @@ from vaporform_mcp.workspace.lifeline import Lifeline
 from vaporform_mcp.workspace.results import DevServer, PreviewStatus
 from vaporform_mcp.workspace.running import Runner
 
-__all__ = ["Serving", "find_stack", "serve"]
+__all__ = ["Served", "find_stack", "serve"]
 
 PROBE_LIMIT_S = 3.0
 START_LIMIT_S = 25.0
@@ -29,7 +29,7 @@ _REQUEST = b"GET / HTTP/1.1\r\nHost: localhost:%d\r\nAccept: text/html,*/*\r\nCo
 _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})")
 
 
-class Serving:
+class Served:
     """What serves at the end: a preview for each port, and the development server if one is known."""
 
     def __init__(self, previews: Sequence[PreviewStatus], dev_server: DevServer | None) -> None:
@@ -62,23 +62,21 @@ async def find_stack(sandbox: Sandbox, paths: Sequence[WorkspacePath]) -> TechSt
     return await anyio.to_thread.run_sync(detect, paths, contents)
 
 
-async def serve(
-    lifeline: Lifeline, runner: Runner, stack: TechStack, *, command: str | None, limit_s: float
-) -> Serving:
+async def serve(lifeline: Lifeline, runner: Runner, stack: TechStack, *, command: str | None, limit_s: float) -> Served:
     """Probe every port; where none answers HTTP, start the development server and wait for its port."""
     sandbox = await lifeline.use(lambda live: _itself(live.sandbox))
     previews = await _probe_all(sandbox, runner)
     running = [status for status in await sandbox.processes() if status.state is RunState.RUNNING]
     if any(item.status is not None for item in previews):
-        return Serving(previews, _running_server(lifeline.record.dev_command, running))
+        return Served(previews, _running_server(lifeline.record.dev_command, running))
     line, cwd = _server_line(lifeline.record.dev_command, running, stack, command)
     if line is None:
-        return Serving(previews, None)
+        return Served(previews, None)
     dev_server = await _start(runner, line, cwd, limit_s=min(START_LIMIT_S, limit_s))
     if dev_server.error is None:
         await lifeline.remember(lambda record: replace(record, dev_command=f"cd {cwd} && {line}" if cwd else line))
         previews = await _probe_until_served(sandbox, runner)
-    return Serving(previews, dev_server)
+    return Served(previews, dev_server)
 
 
 def _server_line(

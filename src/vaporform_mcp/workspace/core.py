@@ -92,11 +92,9 @@ class Workspace:
     async def list(self, path: WorkspacePath, *, recursive: bool, limit: int) -> Listing:
         return await self._reader.list(path, recursive=recursive, limit=limit)
 
-    async def search(
-        self, path: WorkspacePath, regex: str, *, file_pattern: str | None, limit: int, context: int = 1
-    ) -> Found:
+    async def search(self, path: WorkspacePath, regex: str, *, file_pattern: str | None, limit: int) -> Found:
         return await self._lifeline.use(
-            lambda live: search(live.sandbox, path, regex, file_pattern=file_pattern, limit=limit, context=context)
+            lambda live: search(live.sandbox, path, regex, file_pattern=file_pattern, limit=limit)
         )
 
     async def execute(
@@ -132,21 +130,20 @@ class Workspace:
     async def preview(self, port: int) -> Preview:
         return await self._runner.preview(port)
 
-    async def complete(self, *, result: str, command: str | None, wait_s: float) -> Completed:
+    async def complete(self, *, command: str | None, wait_s: float) -> Completed:
         """Back up what changed as a checkpoint, name the stack, and see to it that something serves.
 
-        `result` is the agent's own account, which only the caller's answer repeats. Takes at most about `wait_s`.
+        Takes at most about `wait_s`.
         """
-        del result
         warnings: list[str] = []
         deadline = anyio.current_time() + wait_s
         report, label = await self._checkpoint(warnings, wait_s / 2)
         paths, stack = await self._lifeline.use(_paths_and_stack)
         wait_s = max(1.0, deadline - anyio.current_time())
-        serving = await serve(self._lifeline, self._runner, stack, command=command, limit_s=wait_s)
-        if serving.dev_server is not None and serving.dev_server.error is not None:
-            warnings.append(f"the development server did not come up: {serving.dev_server.error}")
-        if serving.dev_server is not None and serving.dev_server.started:
+        served = await serve(self._lifeline, self._runner, stack, command=command, limit_s=wait_s)
+        if served.dev_server is not None and served.dev_server.error is not None:
+            warnings.append(f"the development server did not come up: {served.dev_server.error}")
+        if served.dev_server is not None and served.dev_server.started:
             self._loop.request("attempt_completion")
         return Completed(
             checkpoint=label,
@@ -155,9 +152,9 @@ class Workspace:
             mirror=self.mirror_state(),
             mirrored=report is not None,
             tech_stack=stack,
-            previews=serving.previews,
-            preview_url=serving.url(stack.dev_port),
-            dev_server=serving.dev_server,
+            previews=served.previews,
+            preview_url=served.url(stack.dev_port),
+            dev_server=served.dev_server,
             warnings=warnings[:MAX_WARNINGS],
         )
 

@@ -1,18 +1,17 @@
-"""What the mirror says of a file that was read from the sandbox."""
+"""Files on their way between the sandbox and the mirror: in batches, and as the mirror's entries."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 
 from vaporform_mcp.mime import mime_type
-from vaporform_mcp.sandboxes.base import FileContent
-from vaporform_mcp.stores.base import Blob
 from vaporform_mcp.types import Digest, Entry, EntryKind, Stat, WorkspacePath
 
-__all__ = ["HEAD_BYTES", "blob_of", "digest_of", "entry_of", "hash_stream"]
+__all__ = ["HEAD_BYTES", "batches", "digest_of", "entry_of", "hash_stream"]
 
 HEAD_BYTES = 512
+BATCH_FILES = 500
 _SYMLINK_TYPE = "inode/symlink"
 
 
@@ -26,8 +25,18 @@ def entry_of(path: WorkspacePath, stat: Stat, digest: Digest, head: bytes) -> En
     return Entry(kind=stat.kind, mode=stat.mode, size=stat.size, digest=digest, mime_type=kind)
 
 
-def blob_of(file: FileContent, entry: Entry) -> Blob:
-    return Blob(digest=entry.digest, content=file.content, mime_type=entry.mime_type)
+def batches(sizes: Iterable[tuple[WorkspacePath, int]], *, max_bytes: int) -> Iterator[list[WorkspacePath]]:
+    """The paths in their order, as many at once as fit into `max_bytes` by their sizes. A larger one goes alone."""
+    batch: list[WorkspacePath] = []
+    room = max_bytes
+    for path, size in sizes:
+        if batch and (len(batch) == BATCH_FILES or size > room):
+            yield batch
+            batch, room = [], max_bytes
+        batch.append(path)
+        room -= size
+    if batch:
+        yield batch
 
 
 async def hash_stream(chunks: AsyncIterator[bytes]) -> tuple[Digest, int, bytes]:

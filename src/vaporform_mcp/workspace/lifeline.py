@@ -9,11 +9,12 @@ from typing import TypeVar
 import anyio
 from anyio.abc import TaskGroup
 
-from vaporform_mcp.errors import Conflict, Internal, NotFound, SandboxLost, SandboxUnavailable, VaporformError
+from vaporform_mcp.errors import Internal, SandboxLost, SandboxUnavailable, VaporformError
 from vaporform_mcp.sandboxes.base import OnPhase
 from vaporform_mcp.stores.base import Store
 from vaporform_mcp.types import Phase, WorkspacePath, WorkspaceRecord
 from vaporform_mcp.workspace.opening import Live, Opener
+from vaporform_mcp.workspace.recording import update_record
 
 __all__ = ["Lifeline"]
 
@@ -21,7 +22,6 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-UPDATE_TRIES = 10
 MAX_NOTICES = 10
 MAX_NAMED = 10
 MAX_UNMIRRORED = 200
@@ -140,24 +140,12 @@ class Lifeline:
 
     async def remember(self, change: Callable[[WorkspaceRecord], WorkspaceRecord]) -> None:
         """Update the record, against other servers' updates. A store that is down only costs the memory."""
-        for _ in range(UPDATE_TRIES):
-            changed = change(self.record)
-            if changed == self.record:
-                return
-            try:
-                self.record = await self._store.update_workspace(changed)
-            except Conflict:
-                fresh = await self._store.get_workspace(self.record.owner, self.record.name)
-                if fresh is None or fresh.id != self.record.id:
-                    return
-                self.record = fresh
-            except NotFound:
-                return
-            except VaporformError as error:
-                log.warning("the workspace's record was not updated: %s", error)
-                return
-            else:
-                return
+        if change(self.record) == self.record:
+            return
+        try:
+            self.record = await update_record(self._store, self.record, change)
+        except VaporformError as error:
+            log.warning("the workspace's record was not updated: %s", error)
 
     async def aclose(self) -> None:
         """Let go of the sandbox, for good: what is still under way here must not bring it back."""

@@ -77,7 +77,7 @@ class Opener:
 
     async def _marked(self, record: WorkspaceRecord, on_phase: OnPhase) -> Live | None:
         head = await self._store.head(record.id)
-        epoch = max(head.epoch, 1)
+        epoch = head.sandbox_epoch
         sandbox = await self._provider.acquire(record.spec, record.id, epoch, on_phase)
         raw = await sandbox.read_mark()
         mark = decode(raw) if raw is not None else None

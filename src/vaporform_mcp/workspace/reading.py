@@ -21,7 +21,6 @@ from vaporform_mcp.stores.base import Store
 from vaporform_mcp.types import Entry, EntryKind, WorkspacePath
 from vaporform_mcp.workspace.files import HEAD_BYTES
 from vaporform_mcp.workspace.lifeline import Lifeline
-from vaporform_mcp.workspace.opening import Live
 from vaporform_mcp.workspace.results import FileText, Listed, Listing
 
 __all__ = ["MAX_READ_BYTES", "Reader"]
@@ -43,7 +42,7 @@ class Reader:
             TooLarge: it is over `MAX_READ_BYTES`.
         """
         try:
-            result = await self._lifeline.use(lambda live: _read(live, path))
+            result = await self._lifeline.use(lambda live: _read(live.sandbox, path))
         except (Unavailable, Conflict, LimitReached, NotSupported) as unreachable:
             return await self._from_mirror(path, unreachable, removed=False)
         if isinstance(result, FileContent):
@@ -112,11 +111,7 @@ def _is_pruned(item: FileStat) -> bool:
     return item.stat.kind is EntryKind.DIRECTORY and item.path.rpartition("/")[2] in PRUNED_FOLDERS
 
 
-async def _read(live: Live, path: WorkspacePath) -> FileContent | None:
-    return await read_one(live.sandbox, path)
-
-
-async def read_one(sandbox: Sandbox, path: WorkspacePath) -> FileContent | None:
+async def _read(sandbox: Sandbox, path: WorkspacePath) -> FileContent | None:
     """None where it does not exist; raises its other faults."""
     result = (await sandbox.read_files([path], max_bytes=MAX_READ_BYTES))[0]
     if isinstance(result, FileContent):

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from vaporform_mcp.errors import LimitReached, NotFound
 from vaporform_mcp.sandboxes.base import MAX_FILE_BATCH_BYTES, FileFault, FileStat, FileWrite, Sandbox
 from vaporform_mcp.stores.base import Store
 from vaporform_mcp.types import Entry, EntryKind, WorkspacePath
+from vaporform_mcp.workspace.files import batches
 
 __all__ = ["restore_tree"]
 
-BATCH_FILES = 500
 _DAMAGED = "its content is missing or damaged in the store"
 
 
@@ -31,7 +31,10 @@ async def restore_tree(
     """
     problems: dict[WorkspacePath, str] = {}
     done = 0
-    for batch in _batches(tree):
+    # Symlinks last: one that stands where a later file's folder should be would lead it astray.
+    ordered = sorted(tree.items(), key=lambda item: (item[1].kind is EntryKind.SYMLINK, item[0]))
+    small = ((path, entry.size) for path, entry in ordered if entry.size <= MAX_FILE_BATCH_BYTES)
+    for batch in batches(small, max_bytes=MAX_FILE_BATCH_BYTES):
         blobs = await store.get_blobs({tree[path].digest for path in batch})
         writes: list[FileWrite] = []
         for path in batch:
@@ -55,22 +58,6 @@ async def restore_tree(
         done += 1
         on_progress(done, len(tree))
     return problems
-
-
-def _batches(tree: Mapping[WorkspacePath, Entry]) -> Iterator[list[WorkspacePath]]:
-    batch: list[WorkspacePath] = []
-    size = 0
-    # Symlinks last: one that stands where a later file's folder should be would lead it astray.
-    for path, entry in sorted(tree.items(), key=lambda item: (item[1].kind is EntryKind.SYMLINK, item[0])):
-        if entry.size > MAX_FILE_BATCH_BYTES:
-            continue
-        if batch and (len(batch) == BATCH_FILES or size + entry.size > MAX_FILE_BATCH_BYTES):
-            yield batch
-            batch, size = [], 0
-        batch.append(path)
-        size += entry.size
-    if batch:
-        yield batch
 
 
 def _faults(results: Sequence[FileStat | FileFault]) -> dict[WorkspacePath, str]:

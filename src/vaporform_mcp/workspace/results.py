@@ -173,12 +173,12 @@ class Completed:
 class Opened:
     """A workspace as `open_workspace` answers. `percent` is of `phase`; files counts the mirror's tree.
 
-    `state` is ready, preparing or failed; `error` is set where it failed. Until it is ready `isolation` is None.
+    Until `state` is ready, `isolation` is None.
     """
 
     name: WorkspaceName
     created: bool
-    state: Literal["ready", "preparing", "failed"]
+    state: Literal["ready", "preparing"]
     phase: Phase
     percent: float
     isolation: str | None
@@ -188,7 +188,6 @@ class Opened:
     revision: int
     files: int
     commands: Sequence[str]
-    error: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

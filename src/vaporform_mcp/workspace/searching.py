@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import anyio.to_thread
 
@@ -13,13 +13,14 @@ from vaporform_mcp.exclusions import PRUNED_FOLDERS, is_excluded
 from vaporform_mcp.mime import is_text
 from vaporform_mcp.sandboxes.base import FileContent, FileFault, FileStat, Sandbox
 from vaporform_mcp.types import EntryKind, WorkspacePath
+from vaporform_mcp.workspace.files import batches
 from vaporform_mcp.workspace.results import Found, Match
 
 __all__ = ["search"]
 
 MAX_FILE_BYTES = 1024 * 1024
 MAX_BATCH_BYTES = 4 * 1024 * 1024
-BATCH_FILES = 500
+CONTEXT_LINES = 1
 MAX_LINE = 500
 SEARCH_LIMIT_S = 20.0
 PATTERN_LIMIT_S = 2.0
@@ -27,20 +28,20 @@ MAX_PATTERN = 2_000
 
 
 async def search(
-    sandbox: Sandbox, under: WorkspacePath, pattern: str, *, file_pattern: str | None, limit: int, context: int
+    sandbox: Sandbox, under: WorkspacePath, pattern: str, *, file_pattern: str | None, limit: int
 ) -> Found:
-    """Lines that match, in path order, at most `limit`.
+    """Lines that match, in path order, at most `limit`, each with the line before and after it.
 
     Raises:
         InvalidArgument: the pattern is not a regular expression.
         LimitReached: the pattern takes too long on these files.
     """
-    finder = _Finder(pattern, context)
+    finder = _Finder(pattern)
     files, skipped = await _files(sandbox, under, file_pattern)
     matches: list[Match] = []
     searched = 0
     deadline = time.monotonic() + SEARCH_LIMIT_S
-    for batch in _batches(files):
+    for batch in batches(((item.path, item.stat.size) for item in files), max_bytes=MAX_BATCH_BYTES):
         if time.monotonic() > deadline:
             return Found(matches=matches, files=searched, skipped=skipped + len(files) - searched, truncated=True)
         results = await sandbox.read_files(batch, max_bytes=MAX_FILE_BYTES)
@@ -87,23 +88,10 @@ def _alternatives(pattern: str) -> list[str]:
     return [before + one + after for one in inner.split(",")]
 
 
-def _batches(files: Sequence[FileStat]) -> Iterator[list[WorkspacePath]]:
-    batch: list[WorkspacePath] = []
-    size = 0
-    for item in files:
-        if batch and (len(batch) == BATCH_FILES or size + item.stat.size > MAX_BATCH_BYTES):
-            yield batch
-            batch, size = [], 0
-        batch.append(item.path)
-        size += item.stat.size
-    if batch:
-        yield batch
-
-
 class _Finder:
     """A compiled pattern. The `regex` library has a time-out; the standard one can run for ever on a bad pattern."""
 
-    def __init__(self, pattern: str, context: int) -> None:
+    def __init__(self, pattern: str) -> None:
         import regex
 
         if not pattern or len(pattern) > MAX_PATTERN:
@@ -117,7 +105,6 @@ class _Finder:
                 f"{pattern[:200]!r} is not a regular expression: {error}",
                 hint="Escape ( ) [ ] { } . * + ? | ^ $ with a backslash to find them literally.",
             ) from error
-        self._context = context
 
     def find(self, contents: Sequence[FileContent], limit: int) -> list[Match]:
         found: list[Match] = []
@@ -141,11 +128,11 @@ class _Finder:
             ) from error
 
     def _match(self, path: WorkspacePath, lines: Sequence[str], number: int) -> Match:
-        first = max(0, number - self._context)
+        first = max(0, number - CONTEXT_LINES)
         return Match(
             path=path,
             line=number + 1,
             text=lines[number][:MAX_LINE],
             before=[line[:MAX_LINE] for line in lines[first:number]],
-            after=[line[:MAX_LINE] for line in lines[number + 1 : number + 1 + self._context]],
+            after=[line[:MAX_LINE] for line in lines[number + 1 : number + 1 + CONTEXT_LINES]],
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import anyio.to_thread
 
@@ -16,7 +17,7 @@ from vaporform_mcp.workspace.capture import Captured, capture
 from vaporform_mcp.workspace.marks import Mark, decode, encode
 from vaporform_mcp.workspace.mirror import Mirror
 
-__all__ = ["SyncReport", "Syncer"]
+__all__ = ["SyncReport", "Syncer", "rebase"]
 
 _ROWS_IN_THREAD = 2_000
 
@@ -52,7 +53,7 @@ class Syncer:
         scan = await self._sandbox.scan(prune=PRUNED_FOLDERS)
         nominated = await _nominate(scan, mark, tree, suspects)
         unlisted = [path for path in nominated.unlisted if not _lies_under(path, scan.unreadable)]
-        present, kept = await self._present(unlisted)
+        present, kept = await _present(self._sandbox, unlisted)
         wanted = [*nominated.read, *(item for item in present if item[0] in suspects or not self._vouched(item, mark))]
         captured = await capture(self._sandbox, self._mirror, wanted)
         captured.kept |= kept
@@ -64,7 +65,11 @@ class Syncer:
         compared_with = read_at
         if changes or label is not None:
             revision = await self._mirror.commit(
-                changes, read_at=read_at, rebase=self.rebase, made_by=made_by, label=label
+                changes,
+                read_at=read_at,
+                rebase=partial(rebase, self._sandbox, self._mirror),
+                made_by=made_by,
+                label=label,
             )
             if revision.number == read_at + 1:
                 compared_with = revision.number
@@ -73,16 +78,6 @@ class Syncer:
         # Written also when only the clock moved on: what was read lay within its grain, and need not be read again.
         await self._write_mark(mark, scan, stats, compared_with, read=bool(captured.stats))
         return SyncReport(revision=self._mirror.head.number, changed=len(changes), problems=_problems(scan, captured))
-
-    async def rebase(self, changes: Sequence[Change], touched: frozenset[WorkspacePath]) -> Sequence[Change]:
-        """Read the paths that others committed meanwhile once more, and commit what they are now."""
-        present, kept = await self._present(sorted(touched))
-        captured = await capture(self._sandbox, self._mirror, present)
-        shown = {path for path, _ in present}
-        gone = [path for path in touched if path not in shown and path not in kept] + captured.gone
-        fresh: Mapping[WorkspacePath, Entry | None] = {**captured.found, **dict.fromkeys(gone)}
-        kept = [change for change in changes if change.path not in touched]
-        return [*kept, *(Change(path=path, entry=entry) for path, entry in fresh.items())]
 
     async def _suspects(self, mark: Mark, tree: Mapping[WorkspacePath, Entry]) -> Collection[WorkspacePath]:
         """Paths of which the tree has changed since it was last compared with the sandbox.
@@ -96,23 +91,10 @@ class Syncer:
     def _vouched(self, item: tuple[WorkspacePath, Stat], mark: Mark) -> bool:
         return is_unchanged(item[0], item[1], mark.index)
 
-    async def _present(
-        self, paths: Sequence[WorkspacePath]
-    ) -> tuple[list[tuple[WorkspacePath, Stat]], dict[WorkspacePath, str]]:
-        """Those that are there as files or symlinks, and those of which nobody can tell, with why."""
-        present: list[tuple[WorkspacePath, Stat]] = []
-        kept: dict[WorkspacePath, str] = {}
-        for item in await self._sandbox.stat_files(paths) if paths else ():
-            if isinstance(item, FileFault):
-                kept[item.path] = item.error.message
-            elif item is not None and item.stat.kind in MIRRORED:
-                present.append((item.path, item.stat))
-        return present, kept
-
     async def _confirmed_gone(self, doubtful: Sequence[WorkspacePath]) -> list[WorkspacePath]:
         """The scan nominates, looking decides: only what is still not there now, or no file any more, is removed."""
         unique = list(dict.fromkeys(doubtful))
-        present, kept = await self._present(unique)
+        present, kept = await _present(self._sandbox, unique)
         shown = {path for path, _ in present}
         return [path for path in unique if path not in shown and path not in kept]
 
@@ -145,6 +127,33 @@ class Syncer:
         raw = encode(mark) if len(stats) < _ROWS_IN_THREAD else await anyio.to_thread.run_sync(encode, mark)
         await self._sandbox.write_mark(raw)
         self._mark, self._raw_mark = mark, raw
+
+
+async def rebase(
+    sandbox: Sandbox, mirror: Mirror, changes: Sequence[Change], touched: frozenset[WorkspacePath]
+) -> Sequence[Change]:
+    """Read the paths that others committed meanwhile once more, and commit what they are now."""
+    present, kept = await _present(sandbox, sorted(touched))
+    captured = await capture(sandbox, mirror, present)
+    shown = {path for path, _ in present}
+    gone = [path for path in touched if path not in shown and path not in kept] + captured.gone
+    fresh: Mapping[WorkspacePath, Entry | None] = {**captured.found, **dict.fromkeys(gone)}
+    untouched = [change for change in changes if change.path not in touched]
+    return [*untouched, *(Change(path=path, entry=entry) for path, entry in fresh.items())]
+
+
+async def _present(
+    sandbox: Sandbox, paths: Sequence[WorkspacePath]
+) -> tuple[list[tuple[WorkspacePath, Stat]], dict[WorkspacePath, str]]:
+    """Those that are there as files or symlinks, and those of which nobody can tell, with why."""
+    present: list[tuple[WorkspacePath, Stat]] = []
+    kept: dict[WorkspacePath, str] = {}
+    for item in await sandbox.stat_files(paths) if paths else ():
+        if isinstance(item, FileFault):
+            kept[item.path] = item.error.message
+        elif item is not None and item.stat.kind in MIRRORED:
+            present.append((item.path, item.stat))
+    return present, kept
 
 
 async def _nominate(

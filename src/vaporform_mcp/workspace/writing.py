@@ -16,7 +16,7 @@ from vaporform_mcp.workspace.lifeline import Lifeline
 from vaporform_mcp.workspace.opening import Live
 from vaporform_mcp.workspace.results import Replaced, Written
 from vaporform_mcp.workspace.scheduling import SyncLoop
-from vaporform_mcp.workspace.syncing import Syncer
+from vaporform_mcp.workspace.syncing import rebase
 
 __all__ = ["Writer"]
 
@@ -112,16 +112,15 @@ class Writer:
             await mirror.put_large(digest, len(content), _chunks(content), entry.mime_type)
         else:
             await mirror.put([Blob(digest=digest, content=content, mime_type=entry.mime_type)])
-        syncer = Syncer(live.sandbox, mirror)
 
-        async def rebase(changes: Sequence[Change], touched: frozenset[WorkspacePath]) -> Sequence[Change]:
-            again = await syncer.rebase(changes, touched)
+        async def read_again(changes: Sequence[Change], touched: frozenset[WorkspacePath]) -> Sequence[Change]:
+            again = await rebase(live.sandbox, mirror, changes, touched)
             if not again:
                 raise Conflict("another server wrote it too, and it could not be read again", hint="A sync follows.")
             return again
 
         revision = await mirror.commit(
-            [Change(path=file.path, entry=entry)], read_at=read_at, rebase=rebase, made_by=made_by
+            [Change(path=file.path, entry=entry)], read_at=read_at, rebase=read_again, made_by=made_by
         )
         return revision.number
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vaporform_mcp.sandboxes.local import bubblewrap, launch, probe, seccomp, toolchains
+from vaporform_mcp.platforms import check_platform
+from vaporform_mcp.sandboxes.local import bubblewrap, launch, seccomp, toolchains
 from vaporform_mcp.sandboxes.local.bubblewrap import HOME, Bind, Bubblewrap
 from vaporform_mcp.sandboxes.local.config import LocalConfig
 from vaporform_mcp.sandboxes.local.launch import Interpreter
@@ -75,7 +76,7 @@ def prepare(config: LocalConfig) -> Prepared:
         SandboxUnavailable: this machine lacks something.
         InvalidArgument: a setting of toolchains or of the network has no meaning.
     """
-    probe.check_platform()
+    check_platform()
     launch.compile_supervisor()
     home = config.host_environment.get("HOME")
     return Prepared(

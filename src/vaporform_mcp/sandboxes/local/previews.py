@@ -59,8 +59,7 @@ class PreviewForwarder:
     rebinding): the bytes are passed on as they are, so that check is the dev server's.
     """
 
-    def __init__(self, bind_host: str = "127.0.0.1") -> None:
-        self._hosts = _LOOPBACK if bind_host == _LOOPBACK[0] else (bind_host,)
+    def __init__(self) -> None:
         self._opened: dict[tuple[str, int], _Preview] = {}
         self._opening = anyio.Lock()
         self._stack = AsyncExitStack()
@@ -96,18 +95,13 @@ class PreviewForwarder:
                 return preview.claim.port
             if len(self._opened) >= _MAX_PREVIEWS:
                 raise LimitReached(
-                    f"{_MAX_PREVIEWS} previews are open", hint="Serve from fewer ports, or delete workspaces."
+                    f"{_MAX_PREVIEWS} previews are open", hint="Serve from fewer ports, or restart the server."
                 )
-            claim = await claim_port(f"{workspace_id}/{port}", (preferred, port), self._hosts)
+            claim = await claim_port(f"{workspace_id}/{port}", (preferred, port), _LOOPBACK)
             preview = _Preview(port=port, claim=claim, connect=connect)
             self._opened[key] = preview
             self._tasks.start_soon(self._serve, key, preview)
             return claim.port
-
-    def close(self, workspace_id: str) -> None:
-        """Close every preview of the workspace, with the connections that go through it. Safe to repeat."""
-        for key in [each for each in self._opened if each[0] == workspace_id]:
-            self._opened.pop(key).scope.cancel()
 
     async def _serve(self, key: tuple[str, int], preview: _Preview) -> None:
         async def handle(client: socket.socket) -> None:
@@ -127,8 +121,7 @@ class PreviewForwarder:
                         group.start_soon(serve, listener)
         finally:
             preview.claim.close()
-            if self._opened.get(key) is preview:
-                del self._opened[key]
+            del self._opened[key]
 
 
 async def _forward(preview: _Preview, client: socket.socket) -> None:

@@ -98,7 +98,7 @@ def _check_kept(connection: sqlite3.Connection, key: int, number: int) -> None:
         connection.execute("SELECT 1 FROM revisions WHERE workspace = ? AND number = ?", (key, number)).fetchone()
         is None
     ):
-        raise NotFound(f"there is no revision {number}", hint="history lists those that are kept.")
+        raise NotFound(f"there is no revision {number}", hint="It never was, or was pruned; look at the newest.")
 
 
 def _entries(rows: Iterable[tuple[str, str, int, int, str, str]]) -> dict[WorkspacePath, Entry]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -152,16 +152,13 @@ async def open_manager(settings: Settings) -> AsyncGenerator[Manager]:
     def lock_of(workspace_id: str) -> HostLock:
         return HostLock(settings.data_dir / "locks" / f"{workspace_id}.lock")
 
-    try:
-        async with AsyncExitStack() as stack:
-            store = await stack.enter_async_context(open_store(settings))
-            provider = await stack.enter_async_context(open_provider(settings))
-            yield await stack.enter_async_context(opened(store, provider, lock_of, Spec(provider=settings.sandbox)))
-    except BaseExceptionGroup as group:
-        # What the context's body raised comes out of the manager's task group wrapped.
-        if len(group.exceptions) == 1:
-            raise group.exceptions[0] from None
-        raise
+    spec = Spec(provider=settings.sandbox)
+    async with (
+        open_store(settings) as store,
+        open_provider(settings) as provider,
+        opened(store, provider, lock_of, spec) as manager,
+    ):
+        yield manager
 
 
 async def list_workspaces(settings: Settings) -> Sequence[Summary]:

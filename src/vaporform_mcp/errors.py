@@ -5,7 +5,6 @@ VaporformError              str() and hint are shown to the model: no host path,
     InvalidPath, IsDirectory, NotADirectory, NotText, Ambiguous, TooLarge
   NotFound                  the thing named is not there
   PermissionDenied          the sandbox's own file permissions refuse it
-  Denied                    our policy refuses it; a person can change the setting named
   NotSupported              this provider or store cannot do it
   Conflict                  lost a race, or the name is taken; look again and repeat
   LimitReached              a bound was met; the hint says what frees it
@@ -21,7 +20,6 @@ from typing import ClassVar
 __all__ = [
     "Ambiguous",
     "Conflict",
-    "Denied",
     "Internal",
     "InvalidArgument",
     "InvalidPath",
@@ -87,10 +85,6 @@ class NotFound(VaporformError):
 
 class PermissionDenied(VaporformError):
     code = "permission_denied"
-
-
-class Denied(VaporformError):
-    code = "denied"
 
 
 class NotSupported(VaporformError):

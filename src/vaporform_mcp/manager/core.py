@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 import anyio
 from anyio.abc import TaskGroup
 
+from vaporform_mcp.background import background
 from vaporform_mcp.errors import Internal, NotFound, SandboxUnavailable, StoreUnavailable, VaporformError
 from vaporform_mcp.locks import HostLock
 from vaporform_mcp.manager.records import Records
@@ -277,7 +278,7 @@ async def open_manager(
     store: Store, provider: Provider, lock_of: Callable[[str], HostLock], spec: Spec
 ) -> AsyncGenerator[Manager]:
     """A manager whose background work ends, bounded, with the context. `lock_of` gives a workspace id's host lock."""
-    async with anyio.create_task_group() as group:
+    async with background() as group:
         manager = Manager(store, provider, lock_of, spec, group)
         try:
             yield manager
@@ -286,4 +287,3 @@ async def open_manager(
                 await manager.aclose()
             if scope.cancelled_caught:
                 log.warning("gave up closing the workspaces after %s s", CLOSE_LIMIT_S)
-            group.cancel_scope.cancel()

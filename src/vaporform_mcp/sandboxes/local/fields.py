@@ -107,9 +107,6 @@ class Fields:
             value for value in values if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 65536
         )
 
-    def mapping(self, name: str) -> Mapping[str, object]:
-        return _mapping(self._values.get(name), name)
-
 
 def parse_fields(raw: bytes) -> Fields:
     """Raises `Malformed` for anything but one JSON object."""

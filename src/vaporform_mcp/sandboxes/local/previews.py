@@ -15,9 +15,9 @@ from typing import Self
 import anyio
 from anyio.abc import TaskGroup
 
+from vaporform_mcp.background import background
 from vaporform_mcp.errors import LimitReached, NotFound, VaporformError
 from vaporform_mcp.sandboxes.local.accepting import serve_connections
-from vaporform_mcp.sandboxes.local.background import background
 from vaporform_mcp.sandboxes.local.claims import Claim, claim_port
 from vaporform_mcp.sandboxes.local.messages import render
 from vaporform_mcp.sandboxes.local.relay import relay

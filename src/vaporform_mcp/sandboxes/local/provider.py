@@ -14,11 +14,11 @@ from pathlib import Path
 import anyio
 from anyio.abc import TaskGroup
 
+from vaporform_mcp.background import background
 from vaporform_mcp.errors import NotSupported, SandboxUnavailable
 from vaporform_mcp.sandboxes.base import OnPhase, ProviderInfo, SandboxInfo
 from vaporform_mcp.sandboxes.local import cgroups, layout
 from vaporform_mcp.sandboxes.local.attach import attach, finish
-from vaporform_mcp.sandboxes.local.background import background
 from vaporform_mcp.sandboxes.local.config import LocalConfig
 from vaporform_mcp.sandboxes.local.diskfaults import disk_faults
 from vaporform_mcp.sandboxes.local.limits import gaps_of

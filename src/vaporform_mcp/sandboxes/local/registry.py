@@ -8,10 +8,10 @@ from pathlib import Path
 
 from anyio.abc import TaskGroup
 
+from vaporform_mcp.background import background
 from vaporform_mcp.errors import VaporformError
 from vaporform_mcp.sandboxes.local import layout
 from vaporform_mcp.sandboxes.local.attach import finish
-from vaporform_mcp.sandboxes.local.background import background
 from vaporform_mcp.sandboxes.local.client import Absent, Hung, connect
 from vaporform_mcp.sandboxes.local.inside.wire import PROTOCOL
 from vaporform_mcp.sandboxes.local.layout import Folder

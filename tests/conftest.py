@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 import pytest
 from hypothesis import settings
@@ -26,6 +27,16 @@ def _no_settings_of_the_user() -> None:  # pyright: ignore[reportUnusedFunction]
     for name in list(os.environ):
         if name.startswith("VAPORFORM_") or name in {"DAYTONA_API_KEY", "MONGODB_URI"}:
             del os.environ[name]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_ignored_signals() -> None:  # pyright: ignore[reportUnusedFunction]  # pytest finds it
+    """Started by `nohup` or in the background of a script, we would hand on signals that are ignored, and servers keep
+    those ignored.
+    """
+    for number, usual in {signal.SIGHUP: signal.SIG_DFL, signal.SIGINT: signal.default_int_handler}.items():
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, usual)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

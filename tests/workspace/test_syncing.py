@@ -24,8 +24,11 @@ async def test_files_that_a_command_made_changed_and_removed_reach_the_mirror_by
         tree = await server.store.tree(workspace.record.id)
         return set(tree) == {"changed.txt", "d/new.txt"} and tree[path("changed.txt")].size == 6
 
+    async def settled() -> bool:
+        return not workspace.mirror_state().pending
+
     await eventually(followed)
-    assert not workspace.mirror_state().pending
+    await eventually(settled)
 
 
 async def test_the_revision_tells_which_command_made_it(server: Server) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vaporform_mcp.errors import StoreUnavailable
+from vaporform_mcp.errors import SandboxUnavailable, StoreUnavailable
 from vaporform_mcp.platforms import check_platform
 from vaporform_mcp.server import Serving
 from vaporform_mcp.settings import Settings, host_environment
@@ -82,9 +82,14 @@ def serving(settings: Settings) -> Serving:
 
 
 def _load() -> None:
-    if sys.platform == "linux":
-        for module in ("locks", "manager", "sandboxes.local.provider", "stores.sqlite"):
-            importlib.import_module(f"vaporform_mcp.{module}")
+    if sys.platform != "linux":
+        return
+    for module in ("locks", "manager", "sandboxes.local.provider", "stores.sqlite"):
+        importlib.import_module(f"vaporform_mcp.{module}")
+    from vaporform_mcp.sandboxes.local import bubblewrap
+
+    with suppress(SandboxUnavailable):  # whoever needs it will be told
+        bubblewrap.find()
 
 
 def store_file(settings: Settings) -> Path:

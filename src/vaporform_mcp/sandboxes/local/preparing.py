@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
-from vaporform_mcp.sandboxes.local import bubblewrap, launch, probe, seccomp, toolchains
-from vaporform_mcp.sandboxes.local.bubblewrap import HOME, Bind, Bubblewrap
-from vaporform_mcp.sandboxes.local.config import LocalConfig
-from vaporform_mcp.sandboxes.local.launch import Interpreter
+from vaporform_mcp.sandboxes.local import bubblewrap, certificates, launch, probe, reach, seccomp, toolchains
+from vaporform_mcp.sandboxes.local.bubblewrap import HOME, Bind
+from vaporform_mcp.sandboxes.local.config import Level, LocalConfig
+from vaporform_mcp.sandboxes.local.namespaced import NamespacedRecipe
 from vaporform_mcp.sandboxes.local.network import Egress
 from vaporform_mcp.sandboxes.local.recipe import Recipe
+from vaporform_mcp.sandboxes.local.restricted import RestrictedRecipe
 from vaporform_mcp.sandboxes.local.toolchains import Toolchain
 from vaporform_mcp.types import Network
 
@@ -23,67 +25,103 @@ _HOST_NAMES = ("/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf")
 _HOST_NAMES_BYTES = 65_536
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Prepared:
+    """`found` are the user's own toolchains, not all of which each level can show."""
+
     config: LocalConfig
-    bubblewrap: Bubblewrap
-    interpreter: Interpreter
-    seccomp: bytes
-    toolchains: Sequence[Toolchain]
+    found: Sequence[Toolchain]
     egress: Egress
 
-    @property
-    def path(self) -> str:
-        """The PATH of commands, but for the sandbox's own home."""
-        system = toolchains.shown_anyway(self.config.host_environment.get("PATH", ""))
-        folders = [*(one.path for one in self.toolchains), *system, *_SYSTEM_PATH]
-        return ":".join(dict.fromkeys(folders))
+    def recipe(self, level: Level, network: Network, environment: Mapping[str, str]) -> Recipe:
+        """For a sandbox of that level with that network, whose commands get `environment` too.
 
-    @property
-    def binds(self) -> Sequence[Bind]:
-        return [one.bind for one in self.toolchains]
-
-    def recipe(self, network: Network, environment: Mapping[str, str]) -> Recipe:
-        """For a sandbox with that network, whose commands get `environment` too."""
-        base = {
-            "PATH": f"{HOME}/.local/bin:{self.path}",
-            "HOME": HOME,
-            "USER": "user",
-            "LOGNAME": "user",
-            "LANG": "C.UTF-8",
-            "TERM": "dumb",
-            "TMPDIR": "/tmp",  # noqa: S108  # the sandbox's own
-            "SHELL": _shell(),
-        }
-        return Recipe(
+        Raises:
+            SandboxUnavailable: this machine lacks something that the level is made of.
+        """
+        base = {"USER": "user", "LOGNAME": "user", "LANG": "C.UTF-8", "TERM": "dumb", "SHELL": _shell()}
+        if level == "restricted":
+            return self._restricted(network, {**base, **environment})
+        contents = {} if self.egress.bundle is None else {certificates.INSIDE: self.egress.bundle}
+        home = self.config.host_environment.get("HOME")
+        return NamespacedRecipe(
             config=self.config,
             network=network,
-            bubblewrap=self.bubblewrap,
-            interpreter=self.interpreter,
-            seccomp=self.seccomp,
-            shell=base["SHELL"],
-            environment={**base, **self.egress.environment(network), **environment},
-            binds=self.binds,
-            contents={**self.egress.contents(), **(_host_names() if network == "host" else {})},
+            bubblewrap=bubblewrap.find(),
+            interpreter=launch.interpreter(Path(home) if home else None),
+            seccomp=seccomp.filter_program(),
+            environment={
+                "PATH": f"{HOME}/.local/bin:{self.path('namespaces')}",
+                "HOME": HOME,
+                "TMPDIR": "/tmp",  # noqa: S108  # the sandbox's own
+                **base,
+                **self.egress.environment(network),
+                **environment,
+            },
+            binds=self.binds(level),
+            contents={**contents, **(_host_names() if network == "host" else {})},
         )
+
+    def path(self, level: Level) -> str:
+        """The PATH of commands as it is in namespaces, but for the sandbox's own home; `binds` show what is in it."""
+        return self._joined(one.path for one in self._shown(level))
+
+    @property
+    def host_path(self) -> str:
+        """The PATH of commands that see this machine's own paths, but for what is in the sandbox's folder."""
+        return self._joined(one.host_path for one in self._shown("restricted") if one.is_tree)
+
+    def binds(self, level: Level) -> Sequence[Bind]:
+        """Where the toolchains of that level lie on the host, and where they would be shown in namespaces."""
+        return [one.bind for one in self._shown(level)]
+
+    def gaps(self, level: Level) -> Sequence[str]:
+        """What commands lack at that level, in sentences."""
+        if level == "namespaces" or not self._closed:
+            return []
+        names = ", ".join(dict.fromkeys(one.name for one in self._closed))
+        return [f"toolchains in folders that are closed to the user that commands run as are left out: {names}"]
+
+    def _restricted(self, network: Network, environment: Mapping[str, str]) -> Recipe:
+        shown = self._shown("restricted")
+        return RestrictedRecipe(
+            config=self.config,
+            network=network,
+            environment=environment,
+            path=self.host_path,
+            trees=[one.bind.source for one in shown if one.is_tree],
+            programs=[one.bind.source for one in shown if not one.is_tree],
+            egress=self.egress,
+        )
+
+    def _joined(self, own: Iterable[str]) -> str:
+        system = toolchains.shown_anyway(self.config.host_environment.get("PATH", ""))
+        return ":".join(dict.fromkeys([*own, *system, *_SYSTEM_PATH]))
+
+    def _shown(self, level: Level) -> Sequence[Toolchain]:
+        return self.found if level == "namespaces" else [one for one in self.found if one not in self._closed]
+
+    @cached_property
+    def _closed(self) -> Sequence[Toolchain]:
+        """Those that lie where only root reaches them, which commands of a server that is root never are."""
+        if os.geteuid() != 0:
+            return []
+        places = {one: Path(one.bind.source) if one.is_tree else Path(one.bind.source).parent for one in self.found}
+        return [one for one, place in places.items() if not reach.is_passable(place)]
 
 
 def prepare(config: LocalConfig) -> Prepared:
     """Takes some milliseconds, and the first time on a machine longer.
 
     Raises:
-        SandboxUnavailable: this machine lacks something.
+        SandboxUnavailable: there can be no local sandbox here.
         InvalidArgument: a setting of toolchains or of the network has no meaning.
     """
     probe.check_platform()
     launch.compile_supervisor()
-    home = config.host_environment.get("HOME")
     return Prepared(
         config=config,
-        bubblewrap=bubblewrap.find(),
-        interpreter=launch.interpreter(Path(home) if home else None),
-        seccomp=seccomp.filter_program(),
-        toolchains=toolchains.discover(config.host_environment, config.toolchains, private=config.data_dir),
+        found=toolchains.discover(config.host_environment, config.toolchains, private=config.data_dir),
         egress=Egress(config),
     )
 

@@ -7,7 +7,7 @@ container without further capabilities (https://docs.docker.com/engine/security/
 """
 
 # A program of its own, of system calls, written as such.
-# ruff: noqa: PTH110, PTH112, PTH116, S108
+# ruff: noqa: PTH110, PTH112, S606
 
 from __future__ import annotations
 

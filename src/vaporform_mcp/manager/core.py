@@ -251,6 +251,7 @@ class Manager:
             files=slot.files,
             commands=record.commands if record is not None else (),
             error=None,
+            isolation_reason=info.reason if info is not None else "",
         )
 
     async def _count(self, slot: Slot, workspace: Workspace) -> int:

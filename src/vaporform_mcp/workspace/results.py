@@ -174,6 +174,7 @@ class Opened:
     """A workspace as `open_workspace` answers. `percent` is of `phase`; files counts the mirror's tree.
 
     `state` is ready, preparing or failed; `error` is set where it failed. Until it is ready `isolation` is None.
+    `isolation_reason` says why that is not a better one, and is empty where there is none.
     """
 
     name: WorkspaceName
@@ -189,6 +190,7 @@ class Opened:
     files: int
     commands: Sequence[str]
     error: str | None
+    isolation_reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,12 +31,15 @@ from tests.e2e.stdio_client import (
 
 END_LIMIT_S = 10.0
 MAX_RESULT_CHARS = 40_000
+LEVELS = ["namespaces", "restricted"]
 ERAS = ["2025-11-25", MODERN]
 
 
-@pytest.fixture(scope="module")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    made = environment_in(tmp_path_factory.mktemp("tools"), VAPORFORM_TOOLS="all")
+@pytest.fixture(scope="module", params=LEVELS)
+def environment(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    made = environment_in(
+        tmp_path_factory.mktemp("tools"), VAPORFORM_TOOLS="all", VAPORFORM_LOCAL__ISOLATION=request.param
+    )
     yield made
     stop_sandboxes(made)
 

@@ -18,9 +18,10 @@ RESTRICTED_GAPS = (
     "paths are this machine's own: commands start in the workspace's folder, there is no /workspace",
     "/tmp cannot be used; $TMPDIR can, is emptied at each start, and its size is not limited",  # noqa: S108  # words
     "whether any path of this machine exists, with its size, owner and times, can be found out, not what is in it",
-    "the numbers, command lines and states of all processes of this machine can be read",
+    "the numbers, command lines and states of all processes of this machine can be read, and their connections",
     "users, host name and name servers of this machine can be read",
     "ports are this machine's own: its other users can reach what commands serve, and the proxy that leads out",
+    "shared memory and semaphores in /dev/shm are those of this machine",
 )
 """What the restricted level leaves open and namespaces do not. docs/security.md explains each."""
 

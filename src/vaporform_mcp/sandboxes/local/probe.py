@@ -54,6 +54,11 @@ _NO_LANDLOCK = (
 )
 _CAUSES = (
     _Cause(
+        re.compile(r"restricted: self-test: .*hidepid"),
+        "this machine hides processes from programs (/proc is mounted with hidepid), which the restricted level must see",
+        "sudo mount -o remount,hidepid=0 /proc, or let this machine make namespaces: `vaporform-mcp doctor` says how.",
+    ),
+    _Cause(
         re.compile(r"restricted: self-test"),
         "the restricted level does not hold on this machine: a test at its start was not refused what it should be",
         "`vaporform-mcp doctor` says how to let this machine make namespaces, which isolate more.",

@@ -123,8 +123,8 @@ def test_out_of_a_closed_data_folder_the_files_move_once_and_are_the_same(tmp_pa
     (folder.files / "a").write_text("kept")
     born = layout.birth(folder.files)
     reach.make_reachable(folder)
+    base = folder.base
     try:
-        base = folder.base
         assert base != folder.root
         assert reach.is_passable(base)
         assert (folder.files / "a").read_text() == "kept"

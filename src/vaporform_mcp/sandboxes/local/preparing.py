@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 from vaporform_mcp.sandboxes.local import bubblewrap, certificates, launch, probe, reach, seccomp, toolchains
-from vaporform_mcp.sandboxes.local.bubblewrap import HOME, Bind
+from vaporform_mcp.sandboxes.local.bubblewrap import HOME, Bind, Bubblewrap
 from vaporform_mcp.sandboxes.local.config import Level, LocalConfig
+from vaporform_mcp.sandboxes.local.interpreter import Interpreter, interpreter
 from vaporform_mcp.sandboxes.local.namespaced import NamespacedRecipe
 from vaporform_mcp.sandboxes.local.network import Egress
 from vaporform_mcp.sandboxes.local.recipe import Recipe
@@ -25,31 +25,40 @@ _HOST_NAMES = ("/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf")
 _HOST_NAMES_BYTES = 65_536
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Namespaces:
+    """What the first level is made with."""
+
+    bubblewrap: Bubblewrap
+    interpreter: Interpreter
+    seccomp: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """`found` are the user's own toolchains, not all of which each level can show."""
+    """`found` are the user's own toolchains. Those in `closed` lie where only root reaches them, which commands of a
+    server that is root never are: the restricted level cannot show them. `namespaces` is None where those are not to be
+    used.
+    """
 
     config: LocalConfig
     found: Sequence[Toolchain]
+    closed: Sequence[Toolchain]
     egress: Egress
+    namespaces: _Namespaces | None
 
     def recipe(self, level: Level, network: Network, environment: Mapping[str, str]) -> Recipe:
-        """For a sandbox of that level with that network, whose commands get `environment` too.
-
-        Raises:
-            SandboxUnavailable: this machine lacks something that the level is made of.
-        """
+        """For a sandbox of that level with that network, whose commands get `environment` too."""
         base = {"USER": "user", "LOGNAME": "user", "LANG": "C.UTF-8", "TERM": "dumb", "SHELL": _shell()}
-        if level == "restricted":
+        if level == "restricted" or self.namespaces is None:
             return self._restricted(network, {**base, **environment})
         contents = {} if self.egress.bundle is None else {certificates.INSIDE: self.egress.bundle}
-        home = self.config.host_environment.get("HOME")
         return NamespacedRecipe(
             config=self.config,
             network=network,
-            bubblewrap=bubblewrap.find(),
-            interpreter=launch.interpreter(Path(home) if home else None),
-            seccomp=seccomp.filter_program(),
+            bubblewrap=self.namespaces.bubblewrap,
+            interpreter=self.namespaces.interpreter,
+            seccomp=self.namespaces.seccomp,
             environment={
                 "PATH": f"{HOME}/.local/bin:{self.path('namespaces')}",
                 "HOME": HOME,
@@ -77,9 +86,9 @@ class Prepared:
 
     def gaps(self, level: Level) -> Sequence[str]:
         """What commands lack at that level, in sentences."""
-        if level == "namespaces" or not self._closed:
+        if level == "namespaces" or not self.closed:
             return []
-        names = ", ".join(dict.fromkeys(one.name for one in self._closed))
+        names = ", ".join(dict.fromkeys(one.name for one in self.closed))
         return [f"toolchains in folders that are closed to the user that commands run as are left out: {names}"]
 
     def _restricted(self, network: Network, environment: Mapping[str, str]) -> Recipe:
@@ -99,31 +108,41 @@ class Prepared:
         return ":".join(dict.fromkeys([*own, *system, *_SYSTEM_PATH]))
 
     def _shown(self, level: Level) -> Sequence[Toolchain]:
-        return self.found if level == "namespaces" else [one for one in self.found if one not in self._closed]
-
-    @cached_property
-    def _closed(self) -> Sequence[Toolchain]:
-        """Those that lie where only root reaches them, which commands of a server that is root never are."""
-        if os.geteuid() != 0:
-            return []
-        places = {one: Path(one.bind.source) if one.is_tree else Path(one.bind.source).parent for one in self.found}
-        return [one for one, place in places.items() if not reach.is_passable(place)]
+        return self.found if level == "namespaces" else [one for one in self.found if one not in self.closed]
 
 
 def prepare(config: LocalConfig) -> Prepared:
     """Takes some milliseconds, and the first time on a machine longer.
 
     Raises:
-        SandboxUnavailable: there can be no local sandbox here.
+        SandboxUnavailable: there can be no local sandbox here, or this machine lacks something.
         InvalidArgument: a setting of toolchains or of the network has no meaning.
     """
     probe.check_platform()
     launch.compile_supervisor()
+    found = toolchains.discover(config.host_environment, config.toolchains, private=config.data_dir)
     return Prepared(
         config=config,
-        found=toolchains.discover(config.host_environment, config.toolchains, private=config.data_dir),
+        found=found,
+        closed=[one for one in found if os.geteuid() == 0 and not _is_open(one)],
         egress=Egress(config),
+        namespaces=None if config.isolation == "restricted" else _namespaces(config),
     )
+
+
+def _namespaces(config: LocalConfig) -> _Namespaces:
+    home = config.host_environment.get("HOME")
+    return _Namespaces(
+        bubblewrap=bubblewrap.find(),
+        interpreter=interpreter(Path(home) if home else None),
+        seccomp=seccomp.filter_program(),
+    )
+
+
+def _is_open(toolchain: Toolchain) -> bool:
+    """Whether every user reaches it."""
+    place = Path(toolchain.bind.source)
+    return reach.is_passable(place if toolchain.is_tree else place.parent)
 
 
 def _shell() -> str:

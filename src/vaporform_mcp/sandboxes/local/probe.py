@@ -55,7 +55,7 @@ _NO_LANDLOCK = (
 _CAUSES = (
     _Cause(
         re.compile(r"restricted: self-test: .*hidepid"),
-        "this machine hides processes from programs (/proc is mounted with hidepid), which the restricted level must see",
+        "this machine hides processes (its /proc is mounted with hidepid), which the restricted level has to see",
         "sudo mount -o remount,hidepid=0 /proc, or let this machine make namespaces: `vaporform-mcp doctor` says how.",
     ),
     _Cause(

@@ -141,8 +141,8 @@ class RestrictedRecipe:
             "PATH": f"{folder.home}/.local/bin:{folder.tools}:{self.path}",
             "HOME": str(folder.home),
             "TMPDIR": str(folder.tmp),
-            TAG: tag_of(folder),
             **self.environment,
+            TAG: tag_of(folder),
         }
 
     def _readable(self, folder: Folder) -> list[tuple[str, str]]:

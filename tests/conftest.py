@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -26,6 +29,17 @@ def _no_settings_of_the_user() -> None:  # pyright: ignore[reportUnusedFunction]
     for name in list(os.environ):
         if name.startswith("VAPORFORM_") or name in {"DAYTONA_API_KEY", "MONGODB_URI"}:
             del os.environ[name]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_left_outside(  # pyright: ignore[reportUnusedFunction]  # pytest finds it
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[None]:
+    """Run by root, what commands use lies where every user gets, since root's temporary folders are closed."""
+    yield
+    for link in Path("/var/lib/vaporform-mcp").glob("*/of"):
+        if link.readlink().is_relative_to(tmp_path_factory.getbasetemp()):
+            shutil.rmtree(link.parent, ignore_errors=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -19,6 +19,7 @@ from vaporform_mcp.errors import NotFound, NotSupported, SandboxLost, SandboxUna
 from vaporform_mcp.sandboxes.base import Command, FileWrite, RunState
 from vaporform_mcp.sandboxes.local import layout
 from vaporform_mcp.sandboxes.local.config import Level, LocalConfig
+from vaporform_mcp.sandboxes.local.processes import running
 from vaporform_mcp.sandboxes.local.provider import LocalProvider, open_local
 from vaporform_mcp.sandboxes.local.registry import Known, end_sandbox, known_sandboxes
 from vaporform_mcp.sandboxes.local.sandbox import LocalSandbox
@@ -77,7 +78,7 @@ async def kill_supervisor(folder: Path, number: signal.Signals = signal.SIGKILL)
 
 
 def is_alive(pid: int) -> bool:
-    return Path(f"/proc/{pid}").exists()
+    return pid in running()
 
 
 async def say(sandbox: LocalSandbox, text: str) -> str:

@@ -267,10 +267,20 @@ def writable_in_proc() -> str:
     own = {"self", "thread-self", "net", "mounts"}
     tops = [f"/proc/{name}" for name in os.listdir("/proc") if not name.isdigit() and name not in own]
     for top in tops:
-        hits += [top] if os.path.isfile(top) and os.access(top, os.W_OK) else []
+        hits += [top] if os.path.isfile(top) and may_write(top) else []
         for folder, _, files in os.walk(top):
-            hits += [path for file in files if os.access(path := f"{folder}/{file}", os.W_OK)]
+            hits += [path for file in files if may_write(path := f"{folder}/{file}")]
     return ",".join(hits) or "nothing"
+
+
+def may_write(path: str) -> bool:
+    if not os.access(path, os.W_OK):
+        return False
+    try:  # permissions alone do not tell
+        os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK))
+    except OSError:
+        return False
+    return True
 
 
 def writable_on_system() -> str:

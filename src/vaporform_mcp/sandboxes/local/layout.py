@@ -144,6 +144,8 @@ def create(folder: Folder) -> None:
         for path in (folder.root.parent, folder.root):
             _make_private(path, passable=True)
         _make_private(folder.run, passable=False)
+        if (base := elsewhere(folder.root)) is not None and not base.is_dir():
+            (folder.root / _ELSEWHERE).unlink(missing_ok=True)  # somebody removed it; it is made anew when needed
         for path in (folder.files, folder.home):
             path.mkdir(mode=0o700, exist_ok=True)
             if path.is_symlink():

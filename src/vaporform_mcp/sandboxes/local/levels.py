@@ -10,13 +10,12 @@ import anyio
 from anyio.abc import TaskGroup
 
 from vaporform_mcp.errors import SandboxUnavailable
-from vaporform_mcp.sandboxes.local import layout
+from vaporform_mcp.sandboxes.local import layout, reach
 from vaporform_mcp.sandboxes.local.attach import Attached, attach, finish, level_of_running
 from vaporform_mcp.sandboxes.local.config import Level, LocalConfig
 from vaporform_mcp.sandboxes.local.layout import Folder
 from vaporform_mcp.sandboxes.local.preparing import Prepared
 from vaporform_mcp.sandboxes.local.probe import NamespacesDenied
-from vaporform_mcp.sandboxes.local.removal import remove
 from vaporform_mcp.types import Network
 
 __all__ = ["Levels"]
@@ -104,4 +103,4 @@ class Levels:
             with anyio.CancelScope(shield=True):
                 await finish(folder, self._tasks)
                 if (trash := layout.trash(folder)) is not None:
-                    await anyio.to_thread.run_sync(remove, trash)
+                    await anyio.to_thread.run_sync(reach.remove_all, trash)

@@ -16,7 +16,7 @@ from anyio.abc import TaskGroup
 
 from vaporform_mcp.errors import NotSupported, SandboxUnavailable
 from vaporform_mcp.sandboxes.base import OnPhase, ProviderInfo, SandboxInfo
-from vaporform_mcp.sandboxes.local import cgroups, layout
+from vaporform_mcp.sandboxes.local import cgroups, layout, reach
 from vaporform_mcp.sandboxes.local.attach import finish
 from vaporform_mcp.sandboxes.local.background import background
 from vaporform_mcp.sandboxes.local.config import Level, LocalConfig
@@ -25,7 +25,6 @@ from vaporform_mcp.sandboxes.local.levels import Levels
 from vaporform_mcp.sandboxes.local.limits import gaps_of
 from vaporform_mcp.sandboxes.local.preparing import Prepared, prepare
 from vaporform_mcp.sandboxes.local.previews import PreviewForwarder
-from vaporform_mcp.sandboxes.local.removal import remove
 from vaporform_mcp.sandboxes.local.sandbox import LocalSandbox
 from vaporform_mcp.sandboxes.local.versions import Versions
 from vaporform_mcp.types import Network, Phase, Spec
@@ -228,9 +227,7 @@ def _allow_open_files() -> None:
 
 def _remove(path: Path) -> None:
     try:
-        if (base := layout.elsewhere(path)) is not None:
-            remove(base)
-        remove(path)
+        reach.remove_all(path)
     except OSError as error:
         log.warning("a removed sandbox's files are still there: %s", error)
         raise SandboxUnavailable(

@@ -10,16 +10,20 @@ import hashlib
 import os
 import secrets
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 from vaporform_mcp.errors import SandboxUnavailable
 from vaporform_mcp.sandboxes.local import layout
 from vaporform_mcp.sandboxes.local.layout import Folder
+from vaporform_mcp.sandboxes.local.removal import remove
 
-__all__ = ["is_passable", "make_reachable"]
+__all__ = ["is_passable", "make_reachable", "remove_all"]
 
 _ELSEWHERE = Path("/var/lib/vaporform-mcp")
 _MOVED = ("files", "home")
+_OF = "of"
+"""In each folder there, a link that tells people whose it is: the data folder."""
 
 
 def is_passable(path: Path) -> bool:
@@ -49,7 +53,9 @@ def make_reachable(folder: Folder) -> None:
             path.chmod(stat.S_IMODE(path.stat().st_mode) | stat.S_IXOTH)
         return
     try:
-        base = _made(data, folder.root.name)
+        base = _made(data, folder.root.name) or _made(data, folder.root.name)
+        if base is None:
+            raise FileNotFoundError(0, "it is removed again and again")
         for name in _MOVED:
             (folder.root / name).rename(base / name)
     except OSError as error:
@@ -61,14 +67,33 @@ def make_reachable(folder: Folder) -> None:
     layout.place_elsewhere(folder, base)
 
 
-def _made(data: Path, name: str) -> Path:
-    """A new folder; its name is not that of an earlier one, which may still be on its way out."""
+def remove_all(root: Path) -> None:
+    """Remove a sandbox's folder, which nothing uses any more, with its base. Raises `OSError`."""
+    if (base := layout.elsewhere(root)) is not None:
+        remove(base)
+        with suppress(OSError):  # others are in it
+            if [one.name for one in base.parent.iterdir()] == [_OF]:
+                (base.parent / _OF).unlink()
+                base.parent.rmdir()
+    remove(root)
+
+
+def _made(data: Path, name: str) -> Path | None:
+    """A new folder; its name is not that of an earlier one, which may still be on its way out.
+
+    None where somebody else took away the folder that it was to be in, which had been empty.
+    """
     group = hashlib.sha256(os.fsencode(os.path.realpath(data))).hexdigest()[:16]
     base = _ELSEWHERE / group / f"{name}-{secrets.token_hex(4)}"
     for path in (_ELSEWHERE, _ELSEWHERE / group, base):
-        path.mkdir(mode=0o711, exist_ok=True)
-        seen = path.lstat()
+        try:
+            path.mkdir(mode=0o711, exist_ok=True)
+            seen = path.lstat()
+        except FileNotFoundError:
+            return None
         if not stat.S_ISDIR(seen.st_mode) or seen.st_uid != os.geteuid():
             raise PermissionError(0, "it belongs to another user")
         path.chmod(0o711)
+    with suppress(FileExistsError):
+        (base.parent / _OF).symlink_to(os.path.realpath(data))
     return base

@@ -141,6 +141,8 @@ class RestrictedRecipe:
             "PATH": f"{folder.home}/.local/bin:{folder.tools}:{self.path}",
             "HOME": str(folder.home),
             "TMPDIR": str(folder.tmp),
+            # Git goes no further where a file of the machine's is there and closed to it.
+            "GIT_CONFIG_NOSYSTEM": "1",
             **self.environment,
             TAG: tag_of(folder),
         }

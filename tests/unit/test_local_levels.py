@@ -165,17 +165,24 @@ async def test_what_has_a_sandboxs_tag_is_ended_and_nothing_else(tmp_path: Path)
     ours, other = folder_in(tmp_path), folder_in(tmp_path, "other")
     for folder in (ours, other):
         folder.tools.mkdir()
+    tag, other_tag = sweeping.tag_of(ours), sweeping.tag_of(other)
     sleeps = [sys.executable, "-c", "import time; print(flush=True); time.sleep(60)"]
     started = [
-        subprocess.Popen(sleeps, env=environment, stdout=subprocess.PIPE)  # noqa: ASYNC220  # returns at once
-        for environment in ({sweeping.TAG: sweeping.tag_of(ours)}, {sweeping.TAG: sweeping.tag_of(other)}, {})
+        subprocess.Popen([*sleeps, *words], env=environment, stdout=subprocess.PIPE)  # noqa: ASYNC220  # returns at once
+        for environment, words in (
+            ({sweeping.TAG: tag}, []),
+            ({}, [tag]),
+            ({sweeping.TAG: other_tag}, [other_tag]),
+            ({}, [tag, "x"]),
+            ({}, []),
+        )
     ]
     try:
         for each in started:
             assert each.stdout is not None
             each.stdout.readline()
         await sweeping.sweep(ours)
-        assert [each.poll() is None for each in started] == [False, True, True]
+        assert [each.poll() is None for each in started] == [False, False, True, True, True]
     finally:
         for each in started:
             each.kill()

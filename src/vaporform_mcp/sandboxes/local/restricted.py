@@ -115,7 +115,7 @@ class RestrictedRecipe:
             source = opened.enter_context(launch.memory_file(settings))
             keep = [listener, source, *([] if egress is None else [egress])]
             return launch.start_supervisor(
-                _command(listener, source), {TAG: tag_of(folder)}, cgroup=cgroup, log=folder.log, keep=keep
+                _command(folder, listener, source), {TAG: tag_of(folder)}, cgroup=cgroup, log=folder.log, keep=keep
             )
 
     def _make_ready(self, folder: Folder, uid: int | None) -> None:
@@ -162,9 +162,9 @@ def _writable(folder: Folder) -> tuple[Path, Path, Path]:
     return folder.files, folder.home, folder.tmp
 
 
-def _command(listen: int, settings: int) -> list[str]:
+def _command(folder: Folder, listen: int, settings: int) -> list[str]:
     modules = str(Path(inside.__file__ or "").parent.parent)
     program = (
         f"import sys; sys.path.append({modules!r}); from inside.supervisor import main; main({listen}, {settings})"
     )
-    return [sys.executable, "-I", "-S", "-B", "-c", program]
+    return [sys.executable, "-I", "-S", "-B", "-c", program, tag_of(folder)]

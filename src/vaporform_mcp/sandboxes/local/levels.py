@@ -14,6 +14,7 @@ from vaporform_mcp.sandboxes.local import layout, reach
 from vaporform_mcp.sandboxes.local.attach import Attached, attach, finish, level_of_running
 from vaporform_mcp.sandboxes.local.config import Level, LocalConfig
 from vaporform_mcp.sandboxes.local.layout import Folder
+from vaporform_mcp.sandboxes.local.limits import RESTRICTED_GAPS
 from vaporform_mcp.sandboxes.local.preparing import Prepared
 from vaporform_mcp.sandboxes.local.probe import NamespacesDenied
 from vaporform_mcp.types import Network
@@ -33,9 +34,11 @@ class Levels:
     def __init__(self, config: LocalConfig, tasks: TaskGroup) -> None:
         self._config = config
         self._tasks = tasks
-        self._level: Level | None = None if config.isolation == "auto" else config.isolation
+        self._level: Level | None = None
         self._deciding = anyio.Lock()
         self.denied: NamespacesDenied | None = None
+        if config.isolation != "auto":
+            self._settle(config.isolation, "the settings ask for no more")
 
     @property
     def level(self) -> Level:
@@ -65,8 +68,7 @@ class Levels:
             self.denied = denied
             return await self._fall_back(folder, prepared, network, environment, denied)
         if attached.fingerprint.level == "namespaces":
-            self._level = "namespaces"
-            log.info("sandboxes are isolated by namespaces")
+            self._settle("namespaces", "")
         return attached
 
     async def _fall_back(
@@ -84,13 +86,20 @@ class Levels:
             raise SandboxUnavailable(
                 f"{denied.message}; nor without namespaces: {error.message}", hint=denied.hint
             ) from error
-        self._level = "restricted"
-        log.warning(
-            "sandboxes are restricted rather than isolated by namespaces, since %s. docs/security.md has what that "
-            "leaves open, `vaporform-mcp doctor` the mend",
-            denied.cause,
-        )
+        self._settle("restricted", denied.cause)
         return attached
+
+    def _settle(self, level: Level, cause: str) -> None:
+        self._level = level
+        if level == "namespaces":
+            log.info("sandboxes are isolated by namespaces")
+            return
+        log.warning(
+            "sandboxes are restricted rather than isolated by namespaces, since %s. Not isolated: %s. "
+            "`vaporform-mcp doctor` says how it is mended",
+            cause,
+            "; ".join(RESTRICTED_GAPS),
+        )
 
     async def _try_elsewhere(self, prepared: Prepared) -> None:
         """Raises `NamespacesDenied` where they are."""

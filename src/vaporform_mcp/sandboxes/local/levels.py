@@ -94,7 +94,8 @@ class Levels:
         if level == "namespaces":
             log.info("sandboxes are isolated by namespaces")
             return
-        log.warning(
+        log.log(
+            logging.INFO if self._config.isolation == level else logging.WARNING,
             "sandboxes are restricted rather than isolated by namespaces, since %s. Not isolated: %s. "
             "`vaporform-mcp doctor` says how it is mended",
             cause,

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+
+import anyio
 
 from vaporform_mcp import __version__
 from vaporform_mcp.sandboxes.local import launch, layout
@@ -15,9 +18,15 @@ from vaporform_mcp.sandboxes.local.launch import Interpreter, Started
 from vaporform_mcp.sandboxes.local.layout import Folder
 from vaporform_mcp.sandboxes.local.limits import limits_of
 from vaporform_mcp.sandboxes.local.recipe import Fingerprint, supervisor_settings
+from vaporform_mcp.sandboxes.local.removal import remove
 from vaporform_mcp.types import Network
 
 __all__ = ["NamespacedRecipe"]
+
+
+def _remove_all(paths: Sequence[Path]) -> None:
+    for path in paths:
+        remove(path)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +60,8 @@ class NamespacedRecipe:
         return Fingerprint(policy=policy, shape=shape, start=start, files=files)
 
     async def make_ready(self, folder: Folder, uid: int | None) -> None:
+        if folder.tools.exists():  # of the restricted level, at which it was before
+            await anyio.to_thread.run_sync(_remove_all, (folder.tmp, folder.tools))
         if uid is not None:
             layout.give(folder, uid)
 

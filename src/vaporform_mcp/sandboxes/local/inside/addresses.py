@@ -10,7 +10,7 @@ __all__ = ["LOOPBACK4", "LOOPBACK6", "MAPPED", "Address", "family_of"]
 
 _FAMILY = struct.Struct("=H")
 _PORT = struct.Struct("!H")
-_SIZES = {socket.AF_INET: 16, socket.AF_INET6: 24}  # the scope at the end of IPv6's may be left out
+_SIZES: dict[int, int] = {socket.AF_INET: 16, socket.AF_INET6: 24}  # the scope at the end of IPv6's may be left out
 
 LOOPBACK4 = b"\x7f\0\0\1"
 LOOPBACK6 = bytes(15) + b"\1"

@@ -7,6 +7,7 @@ import errno
 import os
 import signal
 import socket
+import time
 
 from . import dropping, filtering, kernel, landlock
 from .belonging import OwnListeners
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
+REST_S = 0.002
 LOWEST_ABI = 3
 """Before it, files may be emptied by their names; those of another user cannot."""
 
@@ -61,7 +63,8 @@ class Confinement:
         # What is sent to the process is for the main thread alone.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         self._spawner = Spawner()
-        self.scoped, listener = self._spawner.do(lambda: _enter_calls(machine, abi, restricted))
+        self._pass_word = tuple(int.from_bytes(os.urandom(4), "little") for _ in range(4))
+        self.scoped, listener = self._spawner.do(lambda: self._enter_calls(machine, abi, restricted))
         broker.serve(listener)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         failure = examine(self._spawner.do, config.restricted is not None and restricted.network == "host")
@@ -80,14 +83,26 @@ class Confinement:
 
     def bereaved(self) -> None:
         """What a process of commands' own domain does when the supervisor is gone; it does not return."""
+        while self._kill_below_orphan():
+            _reap()
+        os._exit(0)
+
+    def _kill_below_orphan(self) -> bool:
+        """Whether something was left."""
         if self.scoped:
             try:
                 os.kill(-1, signal.SIGKILL)
             except ProcessLookupError:
-                os._exit(0)
-        while kernel.kill_below(os.getpid()):
-            continue
-        os._exit(0)
+                return False
+            return True
+        # The others below their own keepers are killed by these.
+        return bool(kernel.kill_below(os.getpid(), signal_by=lambda pid, number: self._kill_unasked(pid, number)))
+
+    def _kill_unasked(self, pid: int, number: int) -> None:
+        try:
+            filtering.kill_by(self._pass_word, pid, number)
+        except OSError:
+            return  # it is gone
 
     def _signal_all(self, number: int) -> None:
         # From the spawner's domain this reaches all commands and keepers, and nothing else.
@@ -95,6 +110,19 @@ class Confinement:
             self._spawner.do(lambda: os.kill(-1, number))
         except ProcessLookupError:
             return
+
+    def _enter_calls(self, machine: str, abi: int, restricted: Restricted) -> tuple[bool, int]:
+        try:
+            scoped = landlock.wall_in(abi)
+            code = filtering.program(
+                machine,
+                _thread.get_native_id(),
+                pass_word=None if scoped else self._pass_word,
+                host_network=restricted.network == "host",
+            )
+            return scoped, filtering.install(code)
+        except OSError as error:
+            raise Unconfined(f"seccomp: {error}") from None
 
     def _broker(self, restricted: Restricted, loop: Loop) -> Broker:
         loop.accept_calls()
@@ -144,12 +172,11 @@ def _existing(folder: str) -> list[str]:
     return [folder] if os.path.isdir(folder) else []
 
 
-def _enter_calls(machine: str, abi: int, restricted: Restricted) -> tuple[bool, int]:
+def _reap() -> None:
+    """Collect what has ended, for a moment."""
+    time.sleep(REST_S)
     try:
-        scoped = landlock.wall_in(abi)
-        code = filtering.program(
-            machine, _thread.get_native_id(), scoped=scoped, host_network=restricted.network == "host"
-        )
-        return scoped, filtering.install(code)
-    except OSError as error:
-        raise Unconfined(f"seccomp: {error}") from None
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            continue
+    except ChildProcessError:
+        return

@@ -10,10 +10,12 @@ from .bpf import ALLOW, NOTIFY, argument, fail, give, if_any_bit, if_equal, unle
 from .calls import numbers
 from .libc import call
 
-__all__ = ["ATTRIBUTES", "KILLS", "ON_A_PROCESS", "SOCKETS", "install", "program"]
+__all__ = ["ATTRIBUTES", "KILLS", "ON_A_PROCESS", "SOCKETS", "install", "kill_by", "program"]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from .bpf import Instruction
 
 _SET_MODE_FILTER = 1
@@ -55,9 +57,9 @@ _NETLINK_ROUTE, _NETLINK_SOCK_DIAG = 0, 4
 _MSG_FASTOPEN = 0x20000000
 
 
-def program(machine: str, spawner: int, *, scoped: bool, host_network: bool) -> bytes:
-    """`spawner` is the thread of the supervisor that starts commands, the one outsider among them; `scoped` says that
-    Landlock keeps their signals from all others.
+def program(machine: str, spawner: int, *, pass_word: Sequence[int] | None, host_network: bool) -> bytes:
+    """`spawner` is the thread of the supervisor that starts commands, the one outsider among them. `pass_word` is None
+    where Landlock keeps their signals from all others; else, whoever has it may kill, by `kill_by`, without asking.
     """
     of = numbers(machine)
     steps = bpf.opening(machine, ioctls=(_FS_IOC_SETFLAGS, _FS_IOC_FSSETXATTR, _FIOSETOWN, _SIOCSPGRP))
@@ -73,7 +75,7 @@ def program(machine: str, spawner: int, *, scoped: bool, host_network: bool) -> 
     for name, index in ON_A_PROCESS.items():
         body = [argument(0), *if_equal(_WHOLE_USER[name], fail(errno.EPERM))] if name in _WHOLE_USER else []
         steps += when(of[name], [*body, argument(index), *unless_equal(0, give(NOTIFY))])
-    steps += _signals(of, spawner, scoped=scoped)
+    steps += _signals(of, spawner, pass_word)
     steps += _sockets(of, host_network=host_network)
     return bpf.encode([*steps, give(ALLOW)])
 
@@ -91,11 +93,24 @@ class _Program(ctypes.Structure):
     _fields_ = [("size", ctypes.c_ushort), ("instructions", ctypes.c_void_p)]
 
 
-def _signals(of: dict[str, int], spawner: int, *, scoped: bool) -> list[Instruction]:
+def kill_by(pass_word: Sequence[int], pid: int, number: int) -> None:
+    """Signal a process although nobody may be left to ask. Raises `OSError`."""
+    call("kill", pid, number, *pass_word)
+
+
+def _signals(of: dict[str, int], spawner: int, pass_word: Sequence[int] | None) -> list[Instruction]:
+    scoped = pass_word is None
     steps: list[Instruction] = []
     for name, indices in KILLS.items():
         body = [step for index in indices for step in (argument(index), *if_equal(spawner, fail(errno.EPERM)))]
-        steps += when(of[name], [*body, *([] if scoped else [give(NOTIFY)])])
+        if pass_word is not None:
+            if name == "kill":
+                # In registers that the kernel does not look at; more than can be guessed.
+                for index, word in enumerate(pass_word, start=2):
+                    body += [argument(index), *unless_equal(word, give(NOTIFY))]
+                body.append(give(ALLOW))
+            body.append(give(NOTIFY))
+        steps += when(of[name], body)
     steps += when(of["pidfd_open"], [argument(0), *if_equal(spawner, fail(errno.EPERM))])
     if not scoped:
         steps += when(of["pidfd_send_signal"], [fail(errno.ENOSYS)])

@@ -258,8 +258,8 @@ def _rehearse(null: int) -> None:
     """
     order = Order(program="/dev/null", command="", cwd=".", env={"PATH": ""}, stdin=False, confirm=False)
     order = Order.decode(order.encode())
-    os.chdir(order.cwd)
     try:
+        os.chdir(order.cwd)
         _spawn(order.program, order.command, order.env, null, null)
     except OSError:
         REPORT.pack(ENDED, 0)

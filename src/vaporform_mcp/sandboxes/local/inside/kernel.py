@@ -100,7 +100,7 @@ def signals_as_reads(numbers: Collection[int]) -> int:
     return descriptor
 
 
-def kill_below(root: int, spared: Collection[int] = ()) -> int:
+def kill_below(root: int, spared: Collection[int] = (), signal_by: Callable[[int, int], None] = send_signal) -> int:
     """Kill every descendant of the process `root`, but not `spared` nor what is below them. Says how many there were.
 
     Each is stopped before any is killed: of processes that fork faster than they are killed one would always be left.
@@ -112,15 +112,14 @@ def kill_below(root: int, spared: Collection[int] = ()) -> int:
         if not found:
             break
         for pid in found:
-            send_signal(pid, signal.SIGSTOP)
+            signal_by(pid, signal.SIGSTOP)
         victims |= found
     else:
-        # From PID 1 this reaches everything else in its namespace; from any other process it would reach far more.
-        reach = (lambda number: os.kill(-1, number)) if os.getpid() == 1 else next(iter(_reach_all), None)
+        reach = _signal_namespace if os.getpid() == 1 else next(iter(_reach_all), None)
         if reach is not None:
             return _kill_frozen(root, spared, reach)
     for pid in victims:
-        send_signal(pid, signal.SIGKILL)
+        signal_by(pid, signal.SIGKILL)
     return len(victims)
 
 
@@ -135,6 +134,11 @@ def _kill_frozen(root: int, spared: Collection[int], reach: Callable[[int], None
     finally:
         reach(signal.SIGCONT)
     return len(victims)
+
+
+def _signal_namespace(number: int) -> None:
+    # From PID 1 this reaches everything else in its namespace; from any other process it would reach far more.
+    os.kill(-1, number)
 
 
 def reach_all_by(reach: Callable[[int], None]) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 MAX_REMEMBERED = 4_096
 _SOCKET = re.compile(rb"socket:\[(\d+)\]")
 _BACKLOG = 128
-_KINDS = {
+_KINDS: dict[int, int] = {
     **dict.fromkeys((socket.AF_INET, socket.AF_INET6, socket.AF_UNIX), socket.SOCK_STREAM),
     socket.AF_NETLINK: socket.SOCK_RAW,
 }

@@ -182,12 +182,13 @@ class Supervisor:
         self._loop.watch(self._listener.fileno(), self._accept)
 
     def _is_welcome(self, accepted: socket.socket) -> bool:
-        if not self._config.outside_only:
+        if not self._config.outside_only and self._confinement is None:
             return True
         credentials = accepted.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
         pid = _CREDENTIALS.unpack(credentials)[0]
         if self._confinement is not None:
-            return not self._confinement.owns(pid)
+            # What a command connects is connected by us.
+            return pid != os.getpid() and not self._confinement.owns(pid)
         # A process that has no number here is not of this sandbox.
         return pid == 0
 

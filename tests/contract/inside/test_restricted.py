@@ -386,9 +386,16 @@ def kill_the_supervisor(each: Supervised, first: str) -> None:
     client.run("sleep 777 & echo $! >> pids; setsid sleep 777 & echo $! >> pids; " + first, wait_s=0)
     pids = each.folder / "pids"
     until(lambda: pids.exists() and pids.read_text().count("\n") >= 4)
+    keepers = children(each.process.pid)
     each.process.send_signal(signal.SIGKILL)
-    for pid in pids.read_text().split():
+    for pid in [*pids.read_text().split(), *keepers]:
         until(lambda pid=pid: is_gone(pid))
+
+
+def children(pid: int) -> list[str]:
+    """Of all its threads."""
+    found = [path.read_text().split() for path in Path(f"/proc/{pid}/task").glob("*/children")]
+    return [child for some in found for child in some]
 
 
 def is_gone(pid: str) -> bool:

@@ -83,20 +83,14 @@ class Confinement:
 
     def bereaved(self) -> None:
         """What a process of commands' own domain does when the supervisor is gone; it does not return."""
-        while self._kill_below_orphan():
-            _reap()
-        os._exit(0)
-
-    def _kill_below_orphan(self) -> bool:
-        """Whether something was left."""
         if self.scoped:
-            try:
-                os.kill(-1, signal.SIGKILL)
-            except ProcessLookupError:
-                return False
-            return True
-        # The others below their own keepers are killed by these.
-        return bool(kernel.kill_below(os.getpid(), signal_by=lambda pid, number: self._kill_unasked(pid, number)))
+            # All at one moment, whatever keepers they had or lost; Landlock keeps it from everything else.
+            kernel.send_signal(-1, signal.SIGKILL)
+        else:
+            # The others are killed by their own keepers.
+            while kernel.kill_below(os.getpid(), signal_by=self._kill_unasked):
+                _reap()
+        os._exit(0)
 
     def _kill_unasked(self, pid: int, number: int) -> None:
         try:

@@ -249,6 +249,7 @@ def test_where_namespaces_are_denied_doctor_says_why_and_how_they_are_allowed(en
     assert done.returncode == 0, done.stdout + done.stderr
     (isolation,) = [check for check in json.loads(done.stdout)["checks"] if check["name"] == "isolation"]
     assert isolation["state"] == "warning"
+    assert "sandboxes are restricted rather than isolated by namespaces" in done.stderr  # the log
     assert isolation["finding"].startswith(
         "restricted, since this system does not let ordinary programs make namespaces"
     )

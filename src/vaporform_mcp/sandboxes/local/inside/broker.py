@@ -10,7 +10,6 @@ import sys
 from .attributes import Attributes
 from .calls import numbers
 from .notices import receive
-from .places import have_own_folder
 
 __all__ = ["Broker"]
 
@@ -35,6 +34,7 @@ class Broker:
             "bind": sockets.bind,
             "listen": sockets.listen,
         }
+        self._begin = sockets.begin
         of = numbers(os.uname().machine)
         self._operations = {of[name]: operation for name, operation in named.items() if name in of}
 
@@ -44,7 +44,7 @@ class Broker:
             _thread.start_new_thread(self._serve, (listener,))
 
     def _serve(self, listener: int) -> None:
-        have_own_folder()
+        self._begin()
         while True:
             try:
                 notice = receive(listener)

@@ -9,7 +9,7 @@ import struct
 
 from .libc import call, checked, library
 
-__all__ = ["Places", "have_own_folder", "is_at", "stand_where"]
+__all__ = ["AT_FDCWD", "Places", "have_own_folder", "is_at", "open_folder", "stand_where"]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -67,15 +67,35 @@ class Places:
         raise OSError(errno.EPERM, "")
 
 
-def have_own_folder() -> None:
-    """Give this thread a working directory, and a umask, that are not those of the others. Raises `OSError`."""
-    checked(library.unshare(_CLONE_FS))
+def open_folder(notice: Notice, path: bytes) -> int:
+    """A descriptor that stands for a folder, whosever it is. Raises `OSError` as the kernel would."""
+    return _open(notice, AT_FDCWD, path or b".", os.O_DIRECTORY)
+
+
+def have_own_folder() -> bool:
+    """Give this thread a working directory, and a umask, that are not those of the others; containers may deny it."""
+    try:
+        checked(library.unshare(_CLONE_FS))
+    except OSError:
+        return False
+    return True
 
 
 def stand_where(notice: Notice) -> None:
     """Take the working directory and the umask of whoever calls. Raises `OSError`."""
     os.chdir(f"/proc/{notice.pid}/cwd")
     os.umask(int(notice.status(b"Umask"), 8))
+
+
+def _open(notice: Notice, folder: int, path: bytes, flags: int) -> int:
+    where = "cwd" if folder == AT_FDCWD else f"fd/{folder}"
+    base = os.open(f"/proc/{notice.pid}/{where}", os.O_PATH | os.O_CLOEXEC)
+    # No magic links: /proc/self would be ours.
+    how = _HOW.pack(os.O_PATH | os.O_CLOEXEC | flags, 0, _NO_MAGIC_LINKS)
+    try:
+        return call("openat2", base, path + b"\0", how, _HOW.size)
+    finally:
+        os.close(base)
 
 
 def is_at(descriptor: int) -> bytes:

@@ -11,7 +11,7 @@ import socket
 
 from .addresses import LOOPBACK4, MAPPED, Address, family_of
 from .libc import checked, library
-from .places import AT_FDCWD, is_at, stand_where
+from .places import AT_FDCWD, have_own_folder, is_at, open_folder, stand_where
 from .ports import PortTable
 from .replacing import Replacement
 from .waits import Wait
@@ -52,6 +52,12 @@ class Sockets:
         self._table = PortTable()
         # What a socket is bound to must not change between the look at it and the deed.
         self._one = _thread.allocate_lock()
+        self._at_home: set[int] = set()
+
+    def begin(self) -> None:
+        """To be called by each thread that is going to ask."""
+        if have_own_folder():
+            self._at_home.add(_thread.get_ident())
 
     # What is asked ---------------------------------------------------------------------------------------------
 
@@ -79,13 +85,11 @@ class Sockets:
         """Raises `OSError` for the command."""
         raw = _address(notice)
         family = family_of(raw)
-        with self._one, self._theirs(notice, family) as theirs:
+        with self._one, self._theirs(notice, family) as theirs, contextlib.ExitStack() as opened:
             if family in _INTERNET:
                 raw = self._bindable(Address(raw), theirs.socket).raw
             elif family == socket.AF_UNIX:
-                if raw[2:3] in {b"", b"\0"}:
-                    raise OSError(errno.EACCES, "")  # nobody could connect there
-                stand_where(notice)
+                raw = self._file_to_be(notice, raw, theirs.socket, opened)
             elif family != _NETLINK:
                 raise OSError(errno.EAFNOSUPPORT, "")
             theirs.bind(raw)
@@ -140,6 +144,20 @@ class Sockets:
             raise OSError(errno.EACCES, "") from None
         opened.callback(os.close, descriptor)
         return raw[:2] + is_at(descriptor) + b"\0"
+
+    def _file_to_be(self, notice: Notice, raw: bytes, unbound: socket.socket, opened: contextlib.ExitStack) -> bytes:
+        """The address to bind to; where the file may be is Landlock's to decide."""
+        folder, slash, name = raw[2:].split(b"\0")[0].rpartition(b"/")
+        if not name:
+            raise OSError(errno.EACCES, "")  # an abstract one, to which nobody could connect
+        if not self._replacing and _thread.get_ident() in self._at_home:
+            stand_where(notice)
+            return raw
+        descriptor = open_folder(notice, folder or slash)
+        opened.callback(os.close, descriptor)
+        # The file's mode is the socket's, less a umask that is ours.
+        os.fchmod(unbound.fileno(), 0o777 & ~int(notice.status(b"Umask"), 8))
+        return raw[:2] + is_at(descriptor) + b"/" + name + b"\0"
 
     def _bindable(self, address: Address, bound: socket.socket) -> Address:
         if self._free:

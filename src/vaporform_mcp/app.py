@@ -128,6 +128,7 @@ async def open_provider(settings: Settings) -> AsyncGenerator[Provider]:
     config = LocalConfig(
         data_dir=settings.data_dir,
         network=local.network,
+        isolation=local.isolation,
         linger_s=local.linger_s,
         toolchains=local.toolchains,
         egress_allow=local.egress_allow,

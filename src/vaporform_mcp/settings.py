@@ -61,6 +61,11 @@ class LocalSettings(BaseModel):
         default="internet",
         description="What commands reach: internet (through a proxy that refuses private addresses), none, host",
     )
+    isolation: Annotated[Literal["auto", "namespaces", "restricted"], _Word] = Field(
+        default="auto",
+        description="How commands are isolated: namespaces, restricted (less: see docs/security.md), auto (the second "
+        "where this machine denies the first)",
+    )
     linger_s: float = Field(
         default=600, ge=0, le=604_800, description="Seconds that a sandbox outlives the last server using it"
     )

@@ -209,8 +209,8 @@ class WorkspaceRecord:
 
     `version` counts updates and makes them compare-and-set. `previews` remembers the public port of each sandbox
     port. `commands` are the latest commands that succeeded outside the mirror's reach (installs), oldest first, and
-    `dev_command` is what served last: both tell what to repeat when a sandbox is rebuilt. `deleted_at` is set while
-    the workspace lies in the trash. Times are seconds since the Unix epoch.
+    `dev_command` is what served last: both tell what to repeat when a sandbox is rebuilt. `isolation` is that of its
+    latest sandbox. `deleted_at` is set while the workspace lies in the trash. Times are seconds since the Unix epoch.
     """
 
     id: str
@@ -224,6 +224,7 @@ class WorkspaceRecord:
     previews: Mapping[int, int] = field(default_factory=dict[int, int])
     commands: Sequence[str] = ()
     dev_command: str | None = None
+    isolation: str | None = None
     deleted_at: float | None = None
     version: int = 0
 

@@ -11,18 +11,21 @@ from pathlib import Path
 import anyio
 
 from vaporform_mcp.sandboxes.base import Provider, Sandbox
-from vaporform_mcp.sandboxes.local.config import LocalConfig
+from vaporform_mcp.sandboxes.local.config import Level, LocalConfig
 from vaporform_mcp.sandboxes.local.provider import open_local
 from vaporform_mcp.types import Phase, Spec
 
-PROVIDERS = ("local",)
+PROVIDERS = ("local", "local-restricted")
 WAIT_S = 20.0
 
 
 @asynccontextmanager
 async def open_provider(name: str, folder: Path) -> AsyncGenerator[Provider]:
-    assert name == "local"
-    config = LocalConfig(data_dir=folder, linger_s=20, host_environment={"PATH": os.environ.get("PATH", "")})
+    """`local-restricted` is the local provider at the level that needs no namespaces."""
+    level: Level = "restricted" if name == "local-restricted" else "namespaces"
+    config = LocalConfig(
+        data_dir=folder, isolation=level, linger_s=20, host_environment={"PATH": os.environ.get("PATH", "")}
+    )
     async with open_local(config) as provider:
         yield provider
 
@@ -32,7 +35,7 @@ async def open_sandbox(name: str, folder: Path) -> AsyncGenerator[Sandbox]:
     """A new sandbox, destroyed in the end."""
     async with open_provider(name, folder) as provider:
         workspace_id = f"test-{secrets.token_hex(4)}"
-        sandbox = await provider.acquire(Spec(provider=name), workspace_id, 1, no_phase)
+        sandbox = await provider.acquire(Spec(provider=provider.name), workspace_id, 1, no_phase)
         try:
             yield sandbox
         finally:

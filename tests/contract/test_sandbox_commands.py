@@ -35,13 +35,22 @@ async def test_a_command_answers_with_its_exit_code_and_output(sandbox: Sandbox)
 
 
 async def test_a_command_starts_in_the_workspace(sandbox: Sandbox) -> None:
-    assert await say(sandbox, "pwd") == "/workspace"
+    await sandbox.write_files([FileWrite(path=parse_path("only-here"), content=b"")])
+    assert await say(sandbox, 'ls; [ "$PWD" = "$(pwd -P)" ] && echo without a link') == "only-here\nwithout a link"
+
+
+async def test_the_workspace_is_called_workspace_wherever_it_lies(sandbox: Sandbox) -> None:
+    await sandbox.write_files([FileWrite(path=parse_path("a/b.txt"), content=b"")])
+    for cwd, seen in (("/workspace", b"a\n"), ("/workspace/", b"a\n"), ("/workspace/a", b"b.txt\n")):
+        assert (await sandbox.exec(Command(text="ls", cwd=cwd))).head == seen
+    with pytest.raises(NotFound):
+        await sandbox.exec(Command(text="ls", cwd="/workspaces"))
 
 
 async def test_a_relative_cwd_is_one_of_the_workspace(sandbox: Sandbox) -> None:
     await sandbox.write_files([FileWrite(path=parse_path("a/b/c.txt"), content=b"")])
-    result = await sandbox.exec(Command(text="pwd", cwd="a/b"))
-    assert result.head == b"/workspace/a/b\n"
+    result = await sandbox.exec(Command(text="pwd; ls", cwd="a/b"))
+    assert result.head.endswith(b"/a/b\nc.txt\n")
 
 
 async def test_a_cwd_that_does_not_exist_is_not_found(sandbox: Sandbox) -> None:
@@ -136,7 +145,7 @@ async def test_long_output_is_answered_by_head_and_tail_with_the_middle_counted(
     assert whole.endswith(result.tail)
     assert len(result.head) + len(result.tail) + result.omitted_bytes == len(whole)
     assert result.output_file is not None
-    assert not result.output_file.startswith("/workspace")
+    assert not result.output_file.startswith(await say(sandbox, "pwd") + "/")
     assert await say(sandbox, f"wc -c < {result.output_file}") == str(len(whole))
 
 

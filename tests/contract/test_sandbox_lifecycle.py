@@ -47,7 +47,7 @@ async def test_those_who_acquire_at_once_get_one_sandbox(provider: Provider) -> 
     async def one() -> None:
         sandbox = await acquire(provider)
         found.append(
-            (await sandbox.exec(Command(text="cat /proc/sys/kernel/random/boot_id; stat -c %i /tmp"))).head.decode()
+            (await sandbox.exec(Command(text="cat /proc/sys/kernel/random/boot_id; stat -c %i $TMPDIR"))).head.decode()
         )
 
     async with anyio.create_task_group() as tasks:
@@ -136,7 +136,7 @@ async def test_the_mark_is_what_was_written_last(provider: Provider) -> None:
 async def test_commands_cannot_find_the_mark(provider: Provider) -> None:
     sandbox = await acquire(provider)
     await sandbox.write_mark(b"a-mark-to-be-found")
-    result = await sandbox.exec(Command(text="grep -rls a-mark-to-be-found /workspace /home /tmp /run /var /etc"))
+    result = await sandbox.exec(Command(text="grep -rls a-mark-to-be-found . ~ $TMPDIR /home /tmp /run /var /etc"))
     assert result.head == b""
     assert (await sandbox.scan()).entries == []
 

@@ -25,6 +25,7 @@ from vaporform_mcp import __version__
 from vaporform_mcp.cli import build_parser
 
 PROGRAM = (sys.executable, "-m", "vaporform_mcp")
+DENYING = Path(__file__).parents[1] / "security" / "denying.py"
 LIMIT_S = 60.0
 
 
@@ -247,6 +248,35 @@ def test_doctor_says_that_an_agent_can_work_here(environment: dict[str, str]) ->
     assert any("bubblewrap" in detail for detail in checks["isolation"]["details"])
     assert any(str(environment["VAPORFORM_DATA_DIR"]) in detail for detail in checks["store"]["details"])
     assert checks["sandboxes"]["finding"] == "0 running, 0 left over"  # its own trial is gone again
+
+
+def test_doctor_says_which_level_it_is_and_what_that_leaves_open(environment: dict[str, str]) -> None:
+    done = run({**environment, "VAPORFORM_LOCAL__ISOLATION": "restricted"}, "doctor", "--json")
+    assert done.returncode == 0, done.stdout
+    (isolation,) = [check for check in json.loads(done.stdout)["checks"] if check["name"] == "isolation"]
+    assert (isolation["state"], isolation["mend"]) == ("ok", [])  # it is what was asked for
+    assert isolation["finding"] == "restricted, since the settings ask for no more"
+    assert any("not isolated: paths are this machine's own" in detail for detail in isolation["details"])
+
+
+def test_where_namespaces_are_denied_doctor_says_why_and_how_they_are_allowed(environment: dict[str, str]) -> None:
+    how = "container" if os.geteuid() == 0 else "user"
+    done = subprocess.run(
+        [sys.executable, DENYING, how, *PROGRAM, "doctor", "--json"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    (isolation,) = [check for check in json.loads(done.stdout)["checks"] if check["name"] == "isolation"]
+    assert isolation["state"] == "warning"
+    assert "sandboxes are restricted rather than isolated by namespaces" in done.stderr  # the log
+    assert isolation["finding"].startswith(
+        "restricted, since this system does not let ordinary programs make namespaces"
+    )
+    assert isolation["mend"]
 
 
 def test_doctor_for_people_names_each_check_and_ends_with_the_verdict(environment: dict[str, str]) -> None:

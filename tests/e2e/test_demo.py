@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from vaporform_mcp import app
 from vaporform_mcp.demo.sample import PYTHON, Sample
 
 PROGRAM = (sys.executable, "-m", "vaporform_mcp", "demo")
+DENYING = Path(__file__).parents[1] / "security" / "denying.py"
 LIMIT_S = 100.0
 
 
@@ -60,10 +60,13 @@ def write_mended(sample: Sample, folder: Path) -> None:
         file.write_text(content.replace(wrong, right), encoding="utf-8")
 
 
-def test_the_main_job_goes_as_it_should_and_leaves_nothing_behind(environment: dict[str, str], tmp_path: Path) -> None:
-    done = run(environment)
+@pytest.mark.parametrize("level", ["namespaces", "restricted"])
+def test_the_main_job_goes_as_it_should_and_leaves_nothing_behind(
+    environment: dict[str, str], tmp_path: Path, level: str
+) -> None:
+    done = run({**environment, "VAPORFORM_LOCAL__ISOLATION": level})
     assert done.returncode == 0, done.stdout
-    assert "isolation" in done.stdout
+    assert re.search(rf"^  isolation +{level}", done.stdout, re.MULTILINE)
     assert "fails" in done.stdout  # a test, before it is mended
     assert "nobody answers, as it should be" in done.stdout
     assert re.search(r"^Everything was as it should be: \d+ tool calls, [\d.]+ s in all\.$", done.stdout, re.MULTILINE)
@@ -133,15 +136,10 @@ def test_kept_the_preview_stays_up_until_ctrl_c_and_the_workspace_after_it(envir
     command(environment, "stop", "--all")
 
 
-def test_a_machine_that_cannot_isolate_is_told_why_and_how_it_is_mended(
-    environment: dict[str, str], tmp_path: Path
-) -> None:
-    """Inside a sandbox that denies further namespaces, as many containers do."""
-    bubblewrap = str(app.find_isolation().path)
-    denied = ("--unshare-user", "--uid", "1000", "--disable-userns", "--bind", "/", "/", "--dev", "/dev")
-    without_namespaces = (bubblewrap, *denied, "--proc", "/proc", "--")
-    done = subprocess.run(
-        [*without_namespaces, *PROGRAM],
+def where_namespaces_are_denied(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    how = "container" if os.geteuid() == 0 else "user"
+    return subprocess.run(
+        [sys.executable, str(DENYING), how, *PROGRAM],
         env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -150,11 +148,27 @@ def test_a_machine_that_cannot_isolate_is_told_why_and_how_it_is_mended(
         timeout=LIMIT_S,
         check=False,
     )
+
+
+def test_where_namespaces_are_denied_the_main_job_goes_as_well_and_says_what_is_less(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    done = where_namespaces_are_denied(environment)
+    assert done.returncode == 0, done.stdout
+    said = " ".join(done.stdout.split())
+    assert "isolation restricted, since this system does not let ordinary programs make namespaces" in said
+    assert "there is no /workspace" in said
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_a_machine_that_cannot_isolate_as_the_settings_want_is_told_why_and_how_it_is_mended(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    done = where_namespaces_are_denied({**environment, "VAPORFORM_LOCAL__ISOLATION": "namespaces"})
     assert done.returncode == 1, done.stdout
     assert "Traceback" not in done.stdout
     said = " ".join(done.stdout.split())
-    # Where the user of such a sandbox is, or may be, root outside of it, that is refused first.
-    assert "namespace" in said or "Run the server as an ordinary user" in said
+    assert "namespace" in said
     assert "NO open_workspace" in said
     assert "vaporform-mcp doctor" in done.stdout
     assert list((tmp_path / "tmp").iterdir()) == []

@@ -19,6 +19,7 @@ from mcp import Client, StdioServerParameters
 from mcp.client.stdio import stdio_client
 from PIL import Image
 
+from tests.contract.network import free_port
 from tests.e2e.stdio_client import (
     MODERN,
     PROGRAM,
@@ -31,12 +32,15 @@ from tests.e2e.stdio_client import (
 
 END_LIMIT_S = 10.0
 MAX_RESULT_CHARS = 40_000
+LEVELS = ["namespaces", "restricted"]
 ERAS = ["2025-11-25", MODERN]
 
 
-@pytest.fixture(scope="module")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    made = environment_in(tmp_path_factory.mktemp("tools"), VAPORFORM_TOOLS="all")
+@pytest.fixture(scope="module", params=LEVELS)
+def environment(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    made = environment_in(
+        tmp_path_factory.mktemp("tools"), VAPORFORM_TOOLS="all", VAPORFORM_LOCAL__ISOLATION=request.param
+    )
     yield made
     stop_sandboxes(made)
 
@@ -87,7 +91,7 @@ def test_every_result_tells_the_same_to_each_kind_of_client(
         ("execute_command", {"command": "python3 src/a.py"}),
         ("execute_command", {"command": "sleep 600", "wait": 0}),
         ("check_process", {}),
-        ("get_preview_url", {"port": 8099}),
+        ("get_preview_url", {"port": free_port()}),
         ("list_workspaces", {}),
         ("attempt_completion", {"result": "done"}),
     ]
@@ -200,14 +204,15 @@ def test_a_command_that_outlives_its_call_is_followed_and_stopped(server: StdioS
 
 def test_a_server_started_in_the_background_is_reached_by_its_preview(server: StdioServer) -> None:
     server.call("write_to_file", path="site/index.html", content="<h1>from the sandbox</h1>")
+    port = free_port()
     serving = server.call(
-        "execute_command", command="python3 -m http.server 8123", cwd="site", background=True, wait=20
+        "execute_command", command=f"python3 -m http.server {port}", cwd="site", background=True, wait=20
     )
     assert serving.facts["state"] == "running"
-    (preview,) = [each for each in serving.facts["previews"] if each["port"] == 8123]
-    assert f"Preview of port 8123: {preview['url']} (only this computer)" in serving.text
-    again = server.call("get_preview_url", port="8123")
-    assert again.structured == {"port": 8123, "url": preview["url"], "public": False, "workspace": "default"}
+    (preview,) = [each for each in serving.facts["previews"] if each["port"] == port]
+    assert f"Preview of port {port}: {preview['url']} (only this computer)" in serving.text
+    again = server.call("get_preview_url", port=str(port))
+    assert again.structured == {"port": port, "url": preview["url"], "public": False, "workspace": "default"}
     with urllib.request.urlopen(preview["url"], timeout=20) as page:  # noqa: S310 an address of this computer
         assert b"from the sandbox" in page.read()
     server.call("stop_process", process_id=serving.facts["process_id"])

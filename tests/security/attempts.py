@@ -5,7 +5,7 @@ kernel even where it could: whether it could is asked with access(2).
 """
 
 # What is tried are system calls, so they are written as such.
-# ruff: noqa: PTH101, PTH104, PTH108, PTH112, PTH113, PTH118, PTH123, PTH208
+# ruff: noqa: PTH100, PTH101, PTH102, PTH104, PTH106, PTH108, PTH112, PTH113, PTH118, PTH116, PTH123, PTH208, PTH211
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def main() -> None:
-    if not os.path.isdir("/.vf/inside"):
+    if not os.path.isdir("/.vf/inside") and "SANDBOX_TAG" not in os.environ:
         sys.exit("this is no sandbox")
     name, *arguments = sys.argv[1:]
     try:
@@ -90,6 +90,115 @@ def replaced(path: str) -> str:
     return "renamed"
 
 
+def seen(path: str) -> str:
+    os.stat(path)
+    return "seen"
+
+
+def entered(path: str) -> str:
+    os.chdir(path)
+    return "entered"
+
+
+def watched(path: str) -> str:
+    descriptor = LIBC.inotify_init1(os.O_CLOEXEC)
+    ctypes.set_errno(0)
+    if LIBC.inotify_add_watch(descriptor, path.encode(), 0x2) >= 0:
+        return "watched"
+    return errno.errorcode[ctypes.get_errno()]
+
+
+def changed_mode(path: str) -> str:
+    os.chmod(path, 0o644)
+    return "changed"
+
+
+def changed_mode_of_open(path: str) -> str:
+    descriptor = os.open(path, os.O_PATH)
+    os.chmod(f"/proc/self/fd/{descriptor}", 0o644)
+    return "changed"
+
+
+def changed_times(path: str) -> str:
+    os.utime(path, (1, 1))
+    return "changed"
+
+
+def changed_attributes(path: str) -> str:
+    os.setxattr(path, "user.x", b"x")
+    return "changed"
+
+
+def cut(path: str) -> str:
+    os.truncate(path, 0)
+    return "cut"
+
+
+def removed(path: str) -> str:
+    os.unlink(path)
+    return "removed"
+
+
+def made_folder(path: str) -> str:
+    os.mkdir(path)
+    os.rmdir(path)
+    return "made"
+
+
+def read_through_link(path: str) -> str:
+    link = f"link-{os.getpid()}"
+    os.symlink(path, link)
+    try:
+        return read(link)
+    finally:
+        os.unlink(link)
+
+
+def listened_without_bind() -> str:
+    """The kernel then gives it a port at every address, the LAN's among them."""
+    with socket.socket(socket.AF_INET) as sock:
+        sock.listen()
+        return str(sock.getsockname()[0])
+
+
+def bound(address: str) -> str:
+    host, _, port = address.rpartition(":")
+    with socket.socket(socket.AF_INET) as sock:
+        sock.bind((host, int(port)))
+        sock.listen()
+        return str(sock.getsockname()[0])
+
+
+def sent_fast_open(address: str) -> str:
+    """A connection that no call to connect makes."""
+    host, _, port = address.rpartition(":")
+    with socket.socket(socket.AF_INET) as sock:  # whose wait has no bound: another way would be taken with one
+        sock.sendto(b"x", 0x20000000, (host, int(port)))
+    return "sent"
+
+
+def terminals() -> str:
+    return "many" if len(set(os.listdir("/dev/pts")) - {"ptmx"}) else "nothing"
+
+
+def shared_memory() -> str:
+    import multiprocessing
+
+    with multiprocessing.Lock():
+        return "locked"
+
+
+def read_memory_of(pid: str) -> str:
+    buffer = ctypes.create_string_buffer(8)
+    here, there = ((ctypes.c_void_p * 2)(address, 8) for address in (ctypes.addressof(buffer), 0x1000))
+    return call("vm_readv", int(pid), ctypes.addressof(here), 1, ctypes.addressof(there), 1, 0)
+
+
+def reniced(pid: str) -> str:
+    os.setpriority(os.PRIO_PROCESS, int(pid), 19)
+    return "reniced"
+
+
 def connected(address: str) -> str:
     host, _, port = address.rpartition(":")
     with socket.socket(socket.AF_INET) as sock:
@@ -128,9 +237,9 @@ def traced(pid: str) -> str:
     return call("ptrace", attach, int(pid), 0, 0)
 
 
-def limited_supervisor() -> str:
-    """Few open files would keep it from everything, as the same user may without privileges."""
-    resource.prlimit(1, resource.RLIMIT_NOFILE, (12, 12))
+def limited(pid: str) -> str:
+    """Few open files would keep a supervisor from everything, as the same user may without privileges."""
+    resource.prlimit(int(pid), resource.RLIMIT_NOFILE, (12, 12))
     return "limited"
 
 
@@ -149,7 +258,7 @@ def stolen_descriptor(pid: str) -> str:
 def numbers_seen() -> str:
     """The host numbers its processes far higher, and has more of them."""
     seen = [int(name) for name in os.listdir("/proc") if name.isdigit()]
-    return "few" if len(seen) < 20 and os.getppid() in seen else f"{len(seen)} processes"
+    return "few" if len(seen) < 20 and os.getppid() in seen else "many"
 
 
 def writable_in_proc() -> str:
@@ -158,15 +267,25 @@ def writable_in_proc() -> str:
     own = {"self", "thread-self", "net", "mounts"}
     tops = [f"/proc/{name}" for name in os.listdir("/proc") if not name.isdigit() and name not in own]
     for top in tops:
-        hits += [top] if os.path.isfile(top) and os.access(top, os.W_OK) else []
+        hits += [top] if os.path.isfile(top) and may_write(top) else []
         for folder, _, files in os.walk(top):
-            hits += [path for file in files if os.access(path := f"{folder}/{file}", os.W_OK)]
+            hits += [path for file in files if may_write(path := f"{folder}/{file}")]
     return ",".join(hits) or "nothing"
+
+
+def may_write(path: str) -> bool:
+    if not os.access(path, os.W_OK):
+        return False
+    try:  # permissions alone do not tell
+        os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK))
+    except OSError:
+        return False
+    return True
 
 
 def writable_on_system() -> str:
     """Folders outside the places for files that could be written in."""
-    allowed = ("/workspace", "/home/user", "/tmp", "/run", "/dev", "/proc")
+    allowed = ("/workspace", "/home/user", "/tmp", "/run", "/dev", "/proc")  # what comes of some is tried otherwise
     tops = [f"/{name}" for name in os.listdir("/")]
     hits = [path for path in ("/", *tops) if not path.startswith(allowed) and os.access(path, os.W_OK)]
     return ",".join(hits) or "nothing"
@@ -192,11 +311,12 @@ def privileges() -> str:
 
 
 def suid_of_own_making() -> str:
-    target = "/workspace/suid-id"
+    target = os.path.abspath("suid-id")
     shutil.copy(shutil.which("id") or "/usr/bin/id", target)
     os.chmod(target, 0o6755)  # noqa: S103  # that is the attempt
     try:
-        return subprocess.run([target, "-u"], capture_output=True, text=True, check=True).stdout.strip()
+        said = subprocess.run([target, "-u"], capture_output=True, text=True, check=True).stdout.strip()
+        return "its own" if said == str(os.getuid()) else said
     finally:
         os.unlink(target)
 
@@ -220,7 +340,7 @@ def regrouped() -> str:
 
 
 def given_away() -> str:
-    path = "/workspace/given"
+    path = "given"
     with open(path, "wb"):
         pass
     try:
@@ -237,7 +357,7 @@ def hard_linked(source: str, target: str) -> str:
 
 
 def device_made() -> str:
-    os.mknod("/workspace/disk", 0o60600, os.makedev(254, 0))
+    os.mknod("disk", 0o60600, os.makedev(254, 0))
     return "made"
 
 
@@ -285,8 +405,8 @@ def environment() -> str:
     return ",".join(sorted(name for name in os.environ if "SECRET" in name)) or "nothing"
 
 
-def supervisor_command() -> str:
-    with open("/proc/1/cmdline", "rb") as source:
+def command_of(pid: str) -> str:
+    with open(f"/proc/{pid}/cmdline", "rb") as source:
         return source.read().replace(b"\0", b" ").decode()
 
 
@@ -311,7 +431,7 @@ ATTEMPTS = {
     for function in (
         *(called, listed, read, written, replaced, connected, connected_unix, opened_socket, found, killed, traced),
         *(
-            limited_supervisor,
+            limited,
             leased,
             stolen_descriptor,
             numbers_seen,
@@ -321,8 +441,10 @@ ATTEMPTS = {
             typed_into_terminal,
         ),
         *(privileges, suid_of_own_making, suid_of_the_system, became, regrouped, given_away, hard_linked),
-        *(device_made, filled, memory, forked, core_size, environment, supervisor_command, unix_sockets, hostname),
-        resolved,
+        *(device_made, filled, memory, forked, core_size, environment, command_of, unix_sockets, hostname),
+        *(resolved, seen, entered, watched, changed_mode, changed_mode_of_open, changed_times, changed_attributes),
+        *(cut, removed, made_folder, read_through_link, listened_without_bind, bound, sent_fast_open, terminals),
+        *(shared_memory, reniced, read_memory_of),
     )
 }
 

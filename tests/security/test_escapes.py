@@ -1,4 +1,4 @@
-"""Every way out of a local sandbox that we could think of, each tried from inside.
+"""Every way out of a local sandbox that we could think of, each tried from inside, at each level of isolation.
 
 Run by root the commands run as a user of their own, run by a user as that user: `test_escapes_as_user.py` runs this
 file the second way too, where it is root that runs the tests.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shlex
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,34 +17,52 @@ import anyio
 import pytest
 
 from tests.contract.sandboxes import no_phase
+from tests.security.table import NEIGHBOUR, TABLE, Answers
 from vaporform_mcp.errors import SandboxLost
 from vaporform_mcp.sandboxes.base import Command, FileWrite, RunState, Sandbox
-from vaporform_mcp.sandboxes.local.config import LocalConfig
-from vaporform_mcp.sandboxes.local.launch import interpreter
+from vaporform_mcp.sandboxes.local import inside, layout
+from vaporform_mcp.sandboxes.local.config import Level, LocalConfig
+from vaporform_mcp.sandboxes.local.interpreter import Interpreter, interpreter
+from vaporform_mcp.sandboxes.local.limits import RESTRICTED_GAPS, RESTRICTED_GAPS_AS_USER
 from vaporform_mcp.sandboxes.local.provider import open_local
 from vaporform_mcp.sandboxes.local.registry import known_sandboxes
+from vaporform_mcp.sandboxes.local.sandbox import LocalSandbox
 from vaporform_mcp.types import Spec, WorkspacePath
 
 ATTEMPTS = (Path(__file__).parent / "attempts.py").read_bytes()
-NEIGHBOUR = "a-file-of-another-workspace"
+SECURITY = (Path(__file__).parents[2] / "docs" / "security.md").read_text("utf-8")
+ONLY_INSIDE = '[ "$(id -u)" != 0 ] && { [ -d /.vf/inside ] || [ -n "$SANDBOX_TAG" ]; }'
+LEVELS: tuple[Level, ...] = ("namespaces", "restricted")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Host:
-    """What there is on the host to be reached: one listening socket of each kind, and this process."""
+    """What there is on the host to be reached: one listening socket of each kind, a file, and this process."""
 
     tcp: int
     address: str
     path: str
     abstract: str
+    file: Path
 
-    def fill(self, text: str) -> str:
-        return text.format(tcp=self.tcp, address=self.address, path=self.path, abstract=self.abstract, pid=os.getpid())
+    def words(self) -> dict[str, str]:
+        return {
+            "tcp": str(self.tcp),
+            "address": self.address,
+            "path": self.path,
+            "abstract": self.abstract,
+            "file": str(self.file),
+            "folder": str(self.file.parent),
+            "pid": str(os.getpid()),
+        }
 
 
 @pytest.fixture(scope="module")
 def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
-    path = str(tmp_path_factory.mktemp("host") / "s")
+    folder = tmp_path_factory.mktemp("host")
+    path, file = str(folder / "s"), folder / "private"
+    file.write_text("secret")
+    file.chmod(0o600)
     abstract = f"vaporform-test-{os.getpid()}"
     with (
         socket.create_server(("127.0.0.1", 0)) as tcp,
@@ -61,18 +79,28 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
             address = outgoing.getsockname()[0]
         except OSError:
             address = "192.0.2.1"
-        yield Host(tcp=tcp.getsockname()[1], address=address, path=path, abstract=f"@{abstract}")
+        yield Host(tcp=tcp.getsockname()[1], address=address, path=path, abstract=f"@{abstract}", file=file)
 
 
-@pytest.fixture(scope="module")
-def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("data")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """A sandbox of that level, with where its folders are as it sees them."""
+
+    level: Level
+    data_dir: Path
+    sandbox: LocalSandbox
+    words: Mapping[str, str]
+
+    def answers(self, answers: Answers) -> tuple[str, ...]:
+        return answers.namespaces if self.level == "namespaces" else answers.restricted
 
 
-@pytest.fixture(scope="module")
-async def sandbox(data_dir: Path) -> AsyncIterator[Sandbox]:
+@pytest.fixture(scope="module", params=LEVELS)
+async def opened(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Opened]:
+    data_dir = tmp_path_factory.mktemp("data")
     config = LocalConfig(
         data_dir=data_dir,
+        isolation=request.param,
         linger_s=5,
         toolchains=("none",),
         processes=100,
@@ -84,16 +112,38 @@ async def sandbox(data_dir: Path) -> AsyncIterator[Sandbox]:
     async with open_local(config) as provider:
         neighbour = await provider.acquire(Spec(provider="local"), "neighbour", 1, no_phase)
         await neighbour.write_files([FileWrite(path=WorkspacePath(NEIGHBOUR), content=b"private")])
-        opened = await provider.acquire(Spec(provider="local"), "ws", 1, no_phase)
-        yield opened
+        sandbox = await provider.acquire(Spec(provider="local"), "ws", 1, no_phase)
+        seen = await sandbox.exec(Command(text='printf "%s\n" "$PWD" "$HOME" "$TMPDIR"'))
+        workspace, home, tmp = seen.head.decode().splitlines()
+        is_first = sandbox.isolation == "namespaces"
+        words = {
+            "workspace": workspace,
+            "home": home,
+            "tmp": tmp,
+            "supervisor": "1" if is_first else str(sandbox.supervisor_pid),
+            "code": "/.vf/inside/supervisor.py"
+            if is_first
+            else str(Path(inside.__file__ or "").parent / "supervisor.py"),
+        }
+        yield Opened(level=sandbox.isolation, data_dir=data_dir, sandbox=sandbox, words=words)
         with anyio.CancelScope(shield=True):
             await provider.destroy("ws", 1)
             await provider.destroy("neighbour", 1)
 
 
+@pytest.fixture
+def sandbox(opened: Opened) -> LocalSandbox:
+    return opened.sandbox
+
+
+@pytest.fixture
+def data_dir(opened: Opened) -> Path:
+    return opened.data_dir
+
+
 async def attempt(sandbox: Sandbox, *words: str) -> str:
     """What the attempt says came of it."""
-    python = interpreter(None)
+    python = python_in(sandbox)
     line = shlex.join([python.path, "-I", "-S", "-", *words])
     result = await sandbox.exec(Command(text=line, stdin=ATTEMPTS, env=python.environment, timeout_s=60))
     assert result.state is RunState.EXITED, result
@@ -101,152 +151,55 @@ async def attempt(sandbox: Sandbox, *words: str) -> str:
     return result.head.decode().strip()
 
 
-NO_PRIVILEGES = " ".join(
-    [*(f"Cap{name}=0000000000000000" for name in ("Inh", "Prm", "Eff", "Amb")), "NoNewPrivs=1", "Seccomp=2"]
-)
+def python_in(sandbox: Sandbox) -> Interpreter:
+    """One that the sandbox shows."""
+    return interpreter(None) if sandbox.isolation == "namespaces" else Interpreter([], "/usr/bin/python3", {})
 
-# What is tried, with what must come of it: any of these.
-TABLE: dict[str, tuple[str, ...]] = {
-    # Files of the host
-    "listed /root": ("ENOENT",),
-    "listed /home": ("user",),
-    "listed /sys": ("ENOENT",),
-    "listed /mnt": ("ENOENT",),
-    "read /etc/shadow": ("ENOENT",),
-    "read /etc/machine-id": ("ENOENT",),
-    "read /etc/ssh/ssh_config": ("ENOENT",),
-    "read /var/log/syslog": ("ENOENT",),
-    "listed /var/lib": ("ENOENT",),
-    f"found {NEIGHBOUR}": ("nothing",),
-    "found id_rsa": ("nothing",),
-    "found docker.sock": ("nothing",),
-    "found pid.json": ("nothing",),
-    "written /usr/bin/new": ("EROFS",),
-    "written /etc/passwd": ("EROFS",),
-    "written /etc/resolv.conf": ("EROFS",),
-    "written /new": ("EROFS",),
-    "written /.vf/inside/supervisor.py": ("EROFS", "EACCES"),
-    "written /dev/new": ("EROFS",),
-    "replaced /.vf/inside": ("EBUSY", "EROFS", "EACCES"),
-    "replaced /workspace": ("EBUSY", "EROFS", "EACCES"),
-    "replaced /usr": ("EBUSY", "EROFS", "EACCES"),
-    "writable_on_system": ("nothing",),
-    "hard_linked /usr/bin/env /workspace/env": ("EXDEV", "EPERM"),
-    "hard_linked /home/user/.a /workspace/a": ("EXDEV", "ENOENT"),
-    # The kernel's settings and the host's processes
-    "writable_in_proc": ("nothing",),
-    "read /proc/kcore": ("EACCES", "EPERM", "ENOENT"),
-    "read /proc/keys": ("EACCES", "read b''", "ENOENT"),
-    "read /proc/timer_list": ("EACCES", "ENOENT"),
-    "numbers_seen": ("few",),
-    "traced {pid}": ("ESRCH",),
-    "killed {pid}": ("ESRCH",),
-    "called syslog 3 0 0": ("EPERM",),
-    "hostname": ("sandbox",),
-    # The supervisor
-    "listed /proc/1/root": ("EACCES", "EPERM"),
-    "listed /proc/1/fd": ("EACCES", "EPERM"),
-    "listed /proc/1/cwd": ("EACCES", "EPERM"),
-    "read /proc/1/environ": ("EACCES", "EPERM"),
-    "read /proc/1/maps": ("EACCES", "EPERM"),
-    "written /proc/1/mem": ("EACCES", "EPERM"),
-    "traced 1": ("EPERM",),
-    "called vm_readv 1 0 0 0 0 0": ("EPERM",),
-    "stolen_descriptor 1": ("EPERM",),
-    "limited_supervisor": ("EPERM",),
-    "called sched_setscheduler 1 5 0": ("EPERM",),
-    "called sched_setaffinity 1 0 0": ("EPERM",),
-    "called setpriority 0 1 19": ("EPERM",),
-    "called setpriority 2 0 19": ("EPERM",),
-    "leased /workspace/lease": ("EINVAL",),
-    "unix_sockets": ("nothing",),
-    # Namespaces and mounts
-    "called mount none /tmp tmpfs 0 0": ("EPERM",),
-    "called fsopen tmpfs 0": ("EPERM",),
-    "called open_tree -100 / 1": ("EPERM",),
-    "called move_mount -1 / -100 /tmp 4": ("EPERM",),
-    "called mount_setattr -100 / 0 0 0": ("EPERM",),
-    "called unshare 0x10000000": ("EPERM",),
-    "called unshare 0x00020000": ("EPERM",),
-    "called unshare 0x00000080": ("EPERM",),
-    "called clone 0x10000011 0 0 0 0": ("EPERM",),
-    "called clone3 0 0": ("ENOSYS",),
-    "called setns 0 0": ("EPERM",),
-    "called chroot /tmp": ("EPERM",),
-    "called pivot_root /tmp /tmp": ("EPERM",),
-    # Kernel interfaces that are not divided by namespaces, or that have been ways in
-    "called open_by_handle_at 0 0 0": ("EPERM",),
-    "called keyctl 0 -3 0": ("EPERM",),
-    "called add_key user x y 1 -2": ("EPERM",),
-    "called bpf 0 0 0": ("EPERM",),
-    "called perf_event_open 0 0 -1 -1 0": ("EPERM",),
-    "called io_uring_setup 8 0": ("EPERM",),
-    "called userfaultfd 0": ("EPERM",),
-    "called reboot 0 0 0 0": ("EPERM",),
-    "called finit_module 0 0 0": ("EPERM",),
-    "called swapon / 0": ("EPERM",),
-    "called x32": ("ENOSYS",),
-    "devices": ("nothing",),
-    "device_made": ("EPERM",),
-    "typed_into_terminal": ("EPERM", "EIO"),
-    "read /dev/tty": ("ENXIO",),
-    # Users and privileges
-    "privileges": (f"{NO_PRIVILEGES} Groups=", f"{NO_PRIVILEGES} Groups=1000"),
-    "suid_of_own_making": ("1000",),
-    "suid_of_the_system": ("refused",),
-    "became 0": ("EPERM", "EINVAL"),
-    "regrouped": ("EPERM",),
-    "given_away": ("EPERM", "EINVAL"),
-    # The network
-    "connected 127.0.0.1:{tcp}": ("ECONNREFUSED",),
-    "connected {address}:{tcp}": ("ENETUNREACH",),
-    "connected 169.254.169.254:80": ("ENETUNREACH",),
-    "connected 1.1.1.1:443": ("ENETUNREACH",),
-    "connected_unix {path}": ("ENOENT",),
-    "connected_unix {abstract}": ("ECONNREFUSED",),
-    "connected_unix /run/docker.sock": ("ENOENT",),
-    "connected_unix /run/dbus/system_bus_socket": ("ENOENT",),
-    "resolved localhost": ("127.0.0.1", "::1"),
-    "resolved example.com": ("unknown",),
-    "opened_socket 2 3 1": ("EPERM",),  # raw
-    "opened_socket 17 3 0": ("EAFNOSUPPORT",),  # packet
-    "opened_socket 40 1 0": ("EAFNOSUPPORT",),  # vsock
-    "opened_socket 38 5 0": ("EAFNOSUPPORT",),  # alg
-    "opened_socket 16 3 9": ("EPROTONOSUPPORT",),  # netlink: audit
-    "opened_socket 16 3 15": ("EPROTONOSUPPORT",),  # netlink: device events
-    # Limits
-    "filled /workspace/fill 64": ("EFBIG",),
-    "filled /tmp/fill 24": ("ENOSPC",),
-    "filled /run/fill 24": ("ENOSPC",),
-    "memory 40": ("MemoryError",),
-    "forked 200": ("refused",),
-    "core_size": ("0",),
-    # What the host says of itself
-    "environment": ("nothing",),
-}
+
+def is_among(said: str, answers: tuple[str, ...]) -> bool:
+    return any(said.startswith(one[:-1]) if one.endswith("*") else said == one for one in answers)
 
 
 @pytest.mark.parametrize("tried", TABLE)
-async def test_it_does_not_get_out(sandbox: Sandbox, host: Host, tried: str) -> None:
-    words = [host.fill(word) for word in tried.split()]
-    assert await attempt(sandbox, *words) in TABLE[tried]
+async def test_it_does_not_get_out(opened: Opened, host: Host, tried: str) -> None:
+    known = {**host.words(), **opened.words}
+    said = await attempt(opened.sandbox, *(word.format_map(known) for word in tried.split()))
+    assert is_among(said, opened.answers(TABLE[tried])), said
+    assert host.file.read_text() == "secret"
+    assert host.file.stat().st_mode & 0o777 == 0o600
 
 
-async def test_killing_everything_inside_kills_neither_the_sandbox_nor_anything_else(sandbox: Sandbox) -> None:
-    result = await sandbox.exec(Command(text="test -d /.vf/inside && kill -9 1; kill -9 -1", timeout_s=30))
-    assert result.state in {RunState.EXITED, RunState.KILLED}
-    assert (await sandbox.exec(Command(text="echo alive"))).head == b"alive\n"
+def test_every_difference_between_the_levels_is_told() -> None:
+    gaps = {answers.gap for answers in TABLE.values() if answers.gap is not None}
+    assert [gap for gap in gaps if gap not in SECURITY] == []
+    plain = " ".join(SECURITY.split())
+    assert [gap for gap in (*RESTRICTED_GAPS, *RESTRICTED_GAPS_AS_USER) if gap not in plain] == []
 
 
-async def test_the_supervisors_command_names_no_path_of_the_host(sandbox: Sandbox, data_dir: Path) -> None:
-    said = await attempt(sandbox, "supervisor_command")
+async def test_killing_everything_inside_kills_neither_the_sandbox_nor_anything_else(opened: Opened) -> None:
+    """Tried only where one bystander cannot be signalled, so that a fault here costs that one alone."""
+    async with await anyio.open_process(["sleep", "60"]) as bystander:
+        supervisor = opened.words["supervisor"]
+        spared = f"! kill -0 {bystander.pid} 2>/dev/null"
+        text = f"if {ONLY_INSIDE} && {spared}; then echo tries; kill -9 {supervisor}; kill -9 -1; fi"
+        result = await opened.sandbox.exec(Command(text=text, timeout_s=30))
+        assert result.state in {RunState.EXITED, RunState.KILLED}
+        assert result.head.startswith(b"tries")
+        assert (await opened.sandbox.exec(Command(text="echo alive"))).head == b"alive\n"
+        assert bystander.returncode is None
+        bystander.kill()
+
+
+async def test_the_supervisors_command_names_no_path_of_the_host(opened: Opened) -> None:
+    said = await attempt(opened.sandbox, "command_of", opened.words["supervisor"])
     assert "inside.supervisor" in said
-    assert str(data_dir) not in said
-    assert str(Path.home()) not in said
+    assert str(opened.data_dir) not in said
+    # Where commands see the host's own paths, they see where its programs are.
+    assert opened.level == "restricted" or str(Path.home()) not in said
 
 
 async def test_a_fork_bomb_ends_at_its_deadline_and_the_host_does_not_feel_it(sandbox: Sandbox) -> None:
-    bomb = Command(text="test -d /.vf/inside && bomb() { bomb | bomb & }; bomb; sleep 300", timeout_s=1.5)
+    bomb = Command(text=f"if {ONLY_INSIDE}; then bomb() {{ bomb | bomb & }}; bomb; sleep 300; fi", timeout_s=1.5)
     result = await sandbox.exec(bomb)
     assert result.state is RunState.TIMED_OUT
     assert (await anyio.run_process(["true"])).returncode == 0
@@ -268,8 +221,9 @@ async def test_no_process_of_a_sandbox_is_the_hosts_root(sandbox: Sandbox, data_
 
 
 async def test_what_commands_write_does_not_belong_to_the_hosts_root(sandbox: Sandbox, data_dir: Path) -> None:
-    await sandbox.exec(Command(text="touch /workspace/mine /home/user/mine"))
-    owners = owners_of(data_dir, "sandboxes/ws-1/*/mine")
+    await sandbox.exec(Command(text="touch mine ~/mine"))
+    base = layout.folder_of(data_dir, "ws", 1).base
+    owners = owners_of(base, "*/mine")
     assert len(owners) == 1
     assert 0 not in owners
 

@@ -16,7 +16,7 @@ KEY = "-----BEGIN PRIVATE KEY-----\nsecret\n-----END PRIVATE KEY-----\n"
 
 
 def test_with_a_way_out_every_tools_variables_name_the_proxy() -> None:
-    found = command_environment(egress=True, certificates=None)
+    found = command_environment(proxy_port=EGRESS_PORT, certificates=None)
     proxy = f"http://127.0.0.1:{EGRESS_PORT}"
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
         assert found[name] == found[name.lower()] == proxy
@@ -26,26 +26,26 @@ def test_with_a_way_out_every_tools_variables_name_the_proxy() -> None:
 
 
 def test_without_a_way_out_nothing_names_a_proxy() -> None:
-    found = command_environment(egress=False, certificates=None)
+    found = command_environment(proxy_port=None, certificates=None)
     assert [name for name in found if "proxy" in name.lower()] == []
     assert str(EGRESS_PORT) not in " ".join(found.values())
 
 
 def test_a_certificate_bundle_is_named_to_every_tool() -> None:
-    found = command_environment(egress=True, certificates=INSIDE)
+    found = command_environment(proxy_port=EGRESS_PORT, certificates=INSIDE)
     for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "PIP_CERT", "GIT_SSL_CAINFO"):
         assert found[name] == INSIDE
-    assert INSIDE not in command_environment(egress=True, certificates=None).values()
+    assert INSIDE not in command_environment(proxy_port=EGRESS_PORT, certificates=None).values()
 
 
 def test_nothing_changes_what_a_projects_own_tools_do() -> None:
     assert not {"CI", "NODE_ENV", "NO_COLOR", "FORCE_COLOR", "JAVA_TOOL_OPTIONS"} & set(
-        command_environment(egress=True, certificates=None)
+        command_environment(proxy_port=EGRESS_PORT, certificates=None)
     )
 
 
 def test_nobody_is_asked_a_question() -> None:
-    found = command_environment(egress=False, certificates=None)
+    found = command_environment(proxy_port=None, certificates=None)
     assert (found["GIT_TERMINAL_PROMPT"], found["PIP_NO_INPUT"], found["COREPACK_ENABLE_DOWNLOAD_PROMPT"]) == (
         "0",
         "1",

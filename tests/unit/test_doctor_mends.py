@@ -19,6 +19,10 @@ NO_SPACE = "bwrap: write failed: Disk quota exceeded"
 
 def steps(machine: Machine, said: str) -> str:
     error = probe.explain(said)
+    if isinstance(error, probe.NamespacesDenied):  # then a sandbox runs, and tells the cause alone
+        assert mend_isolation(machine, BWRAP, said=error.cause, hint=error.hint) == mend_isolation(
+            machine, BWRAP, said=error.message, hint=error.hint
+        )
     return "\n".join(mend_isolation(machine, BWRAP, said=error.message, hint=error.hint))
 
 

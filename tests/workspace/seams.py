@@ -13,7 +13,7 @@ import anyio
 from vaporform_mcp.locks import HostLock
 from vaporform_mcp.manager import Manager, open_manager
 from vaporform_mcp.sandboxes.base import OnPhase, Provider, ProviderInfo, Sandbox
-from vaporform_mcp.sandboxes.local.config import LocalConfig
+from vaporform_mcp.sandboxes.local.config import Level, LocalConfig
 from vaporform_mcp.sandboxes.local.provider import open_local
 from vaporform_mcp.stores.base import Blob
 from vaporform_mcp.stores.sqlite import SqliteStore
@@ -140,10 +140,17 @@ class SeamServer:
 
 
 @asynccontextmanager
-async def seam_server(data: Path, *, lock_limit_s: float = 30.0) -> AsyncGenerator[SeamServer]:
+async def seam_server(
+    data: Path, *, lock_limit_s: float = 30.0, isolation: Level = "namespaces"
+) -> AsyncGenerator[SeamServer]:
     environment: Mapping[str, str] = dict(os.environ)
     config = LocalConfig(
-        data_dir=data, network="none", linger_s=2.0, toolchains=("none",), host_environment=environment
+        data_dir=data,
+        network="none",
+        isolation=isolation,
+        linger_s=2.0,
+        toolchains=("none",),
+        host_environment=environment,
     )
     store = SeamStore(data / "vaporform.sqlite3")
     try:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from vaporform_mcp.demo.agent import Answer
 from vaporform_mcp.demo.outside import Page
-from vaporform_mcp.demo.sample import Sample, choose
+from vaporform_mcp.demo.sample import Sample, at_free_port, choose
 from vaporform_mcp.demo.scene import Scene, exited, finished, said_at_the_beginning
 from vaporform_mcp.demo.telling import expect
 
@@ -20,7 +20,7 @@ async def make_an_application(scene: Scene) -> str | None:
     """Play the whole loop. Answers with the preview's URL, which is up. Raises `Differs`."""
     scene.tell.chapter("The agent opens a workspace and writes a web application")
     opened = await scene.open()
-    sample = choose(opened.facts.inner("toolchains").named_texts())
+    sample = at_free_port(choose(opened.facts.inner("toolchains").named_texts()))
     for path, content in sample.files.items():
         await scene.agent.call("write_to_file", path, _mirrored, path=path, content=content)
     await _test_and_mend(scene, sample)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vaporform_mcp.demo.sample_node import NODE_FILES, NODE_MEND
 from vaporform_mcp.demo.sample_python import PYTHON_FILES, PYTHON_MEND
 
-__all__ = ["NODE", "PYTHON", "Sample", "choose"]
+__all__ = ["NODE", "PYTHON", "Sample", "at_free_port", "choose"]
 
 _OLDEST_NODE = 18  # the first with node:test
 
@@ -19,7 +20,7 @@ class Sample:
     """A shopping list with a page, a form and tests, of which `failing_test` fails until `mend` is applied.
 
     `files` are in the order of writing. `mend` is a search-and-replace block for `mended_file`. The server keeps what
-    a visitor adds in `kept_file`, and listens on `port`.
+    a visitor adds in `kept_file`, and listens on `port`, or on what the variable PORT says.
     """
 
     language: str
@@ -62,3 +63,20 @@ def choose(toolchains: Mapping[str, str]) -> Sample:
     """The sample that runs with what is inside the sandbox: tools by name, with their versions."""
     major = re.search(r"\d+", toolchains.get("node", ""))
     return NODE if major and int(major[0]) >= _OLDEST_NODE else PYTHON
+
+
+def at_free_port(sample: Sample) -> Sample:
+    """The sample, with its server on another port where a program of this machine has the usual one.
+
+    Not every sandbox has ports of its own.
+    """
+    for port in (sample.port, 0):
+        try:
+            with socket.create_server(("127.0.0.1", port)) as found:
+                free = int(found.getsockname()[1])
+        except OSError:
+            continue
+        if free == sample.port:
+            return sample
+        return replace(sample, port=free, dev_command=f"PORT={free} {sample.dev_command}")
+    return sample

@@ -58,6 +58,7 @@ def page(items):
 """Serves the list, and keeps it in a file."""
 
 import json
+import os
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs
@@ -66,7 +67,7 @@ from page import page
 from shopping import add
 
 FILE = Path(__file__).parent / "data" / "list.json"
-PORT = 8000
+PORT = int(os.environ.get("PORT", "8000"))
 
 
 def load():

@@ -31,7 +31,9 @@ class Scene:
         """Open the workspace, and tell which isolation is in force and what it leaves open."""
         answer = await self.agent.open(_opened, **arguments)
         facts = answer.facts
-        self.tell.fact("isolation", facts.text("isolation") or "unknown")
+        reason = facts.text("isolation_reason")
+        isolation = facts.text("isolation") or "unknown"
+        self.tell.fact("isolation", f"{isolation}, since {reason}" if reason else isolation)
         self.tell.fact("network", facts.text("network") or "unknown")
         self.tell.fact("not isolated", "; ".join(facts.texts("gaps")) or "nothing that is known")
         self.tell.fact("inside", _inside(facts))

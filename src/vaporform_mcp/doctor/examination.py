@@ -16,6 +16,7 @@ from vaporform_mcp.doctor.machine import Machine, mend_isolation, observe
 from vaporform_mcp.doctor.report import Check, Report, State
 from vaporform_mcp.doctor.trial import look_inside, trial_sandbox
 from vaporform_mcp.errors import VaporformError
+from vaporform_mcp.sandboxes.base import SandboxInfo
 from vaporform_mcp.settings import Settings
 
 __all__ = ["examine"]
@@ -54,20 +55,31 @@ async def _isolation(settings: Settings, *, online: bool) -> list[Check]:
     bubblewrap: Path | None = None
     details = list(machine.facts())
     try:
-        found = app.find_isolation()
-        bubblewrap = found.path
-        details.append(f"bubblewrap {found.version} at {found.path}")
+        if settings.local.isolation != "restricted":
+            found = app.find_isolation()
+            bubblewrap = found.path
+            details.append(f"bubblewrap {found.version} at {found.path}")
         async with app.open_provider(settings) as provider, trial_sandbox(provider) as sandbox:
             inside = await look_inside(sandbox, online=online)
     except VaporformError as error:
         return [_no_isolation(error, machine, bubblewrap, details), *_unseen("network", "toolchains")]
-    info = inside.info
-    details += [f"not isolated: {gap}" for gap in info.gaps]
-    return [
-        Check(name="isolation", state=State.OK, finding=info.isolation, details=details),
-        inside.network,
-        inside.toolchains,
-    ]
+    return [_isolated(inside.info, settings, machine, bubblewrap, details), inside.network, inside.toolchains]
+
+
+def _isolated(
+    info: SandboxInfo, settings: Settings, machine: Machine, bubblewrap: Path | None, details: Sequence[str]
+) -> Check:
+    details = [*details, *(f"not isolated: {gap}" for gap in info.gaps)]
+    if not info.reason:
+        return Check(name="isolation", state=State.OK, finding=info.isolation, details=details)
+    asked_for = settings.local.isolation == info.isolation
+    return Check(
+        name="isolation",
+        state=State.OK if asked_for else State.WARNING,
+        finding=f"{info.isolation}, since {info.reason}",
+        details=details,
+        mend=[] if asked_for else mend_isolation(machine, bubblewrap, said=info.reason, hint=info.mend),
+    )
 
 
 def _no_isolation(error: VaporformError, machine: Machine, bubblewrap: Path | None, details: Sequence[str]) -> Check:

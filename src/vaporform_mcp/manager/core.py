@@ -247,6 +247,7 @@ class Manager:
             revision=revision,
             files=slot.files,
             commands=record.commands if record is not None else (),
+            isolation_reason=info.reason if info is not None else "",
         )
 
     async def _count(self, slot: Slot, workspace: Workspace) -> int:

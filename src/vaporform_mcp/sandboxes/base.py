@@ -175,12 +175,17 @@ class Preview:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SandboxInfo:
-    """What a sandbox is, for people and models: isolation level, what it leaves open, and tools with versions."""
+    """What a sandbox is, for people and models: isolation level, what it leaves open, and tools with versions.
+
+    `reason` says why the level is not a better one, and `mend` how it would be; both are empty where there is none.
+    """
 
     isolation: str
     gaps: Sequence[str]
     network: str
     toolchains: Mapping[str, str]
+    reason: str = ""
+    mend: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,7 +199,9 @@ class ProviderInfo:
 
 
 class Sandbox(Protocol):
-    """A live machine with the workspace at /workspace.
+    """A live machine with the workspace in a folder of it, in which commands start.
+
+    That is /workspace, but where its provider shows a machine's own paths; there `Command.cwd` still may name it so.
 
     Every method may raise `SandboxLost` (it is gone: acquire it anew) and `SandboxUnavailable` (it did not answer in
     time). Every method is bounded in time. Methods that take many paths answer in their order, one item for each.
@@ -206,6 +213,11 @@ class Sandbox(Protocol):
     @property
     def sandbox_id(self) -> str:
         """What the provider calls it; enough, with its name, to find it again."""
+        ...
+
+    @property
+    def isolation(self) -> str:
+        """How what runs in it is isolated, in a word; `info` says what that leaves open."""
         ...
 
     async def info(self) -> SandboxInfo: ...
@@ -336,6 +348,9 @@ class Sandbox(Protocol):
         """A URL that reaches the port, whether or not anything listens yet; the same one while the server runs.
 
         `preferred` is the host port that earlier previews of it had.
+
+        Raises:
+            Conflict: the port is one of this machine's own, and another program listens on it.
         """
         ...
 
@@ -346,7 +361,7 @@ class Sandbox(Protocol):
     # Mark ------------------------------------------------------------------------------------------------------
 
     async def read_mark(self) -> bytes | None:
-        """The mark, or None where there is none or it belongs to other files than those at /workspace now."""
+        """The mark, or None where there is none or it belongs to other files than the workspace's now."""
         ...
 
     async def write_mark(self, mark: bytes) -> None:

@@ -126,6 +126,8 @@ def _opened_facts(opened: Opened) -> dict[str, Json]:
     }
     if opened.isolation is not None:
         facts["isolation"] = opened.isolation
+    if opened.isolation_reason:
+        facts["isolation_reason"] = opened.isolation_reason
     if opened.network is not None:
         facts["network"] = opened.network
     if opened.gaps:
@@ -147,11 +149,16 @@ def _opened_text(opened: Opened) -> str:
     commands = "\n".join(f"  {cut_line(command, MAX_COMMAND_CHARS)}" for command in opened.commands)
     return paragraphs(
         f"Workspace {opened.name} is ready ({made}, {files}).",
-        f"Isolation: {opened.isolation}; network: {opened.network or 'unknown'}." if opened.isolation else "",
+        _isolation_text(opened) if opened.isolation else "",
         f"Not isolated: {'; '.join(opened.gaps)}." if opened.gaps else "",
         f"Tools inside: {tools}." if tools else "",
         f"Commands that made what is not in its files (repeat what you need):\n{commands}" if commands else "",
     )
+
+
+def _isolation_text(opened: Opened) -> str:
+    since = f", since {opened.isolation_reason}" if opened.isolation_reason else ""
+    return f"Isolation: {opened.isolation}{since}; network: {opened.network or 'unknown'}."
 
 
 def _again(opened: Opened) -> str:
@@ -186,6 +193,7 @@ TOOLS = (
             "phase": _STRING,
             "percent": _INTEGER,
             "isolation": _STRING,
+            "isolation_reason": _STRING,
             "network": _STRING,
             "gaps": _STRINGS,
             "revision": _INTEGER,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Collection
+from dataclasses import replace
 from typing import TypeVar
 
 import anyio
@@ -177,6 +178,7 @@ class Lifeline:
         if self._closed:
             await live.sandbox.aclose()
         self._check_open()
+        await self._tell_isolation(live.sandbox.isolation)
         return live
 
     def _check_open(self) -> None:
@@ -185,6 +187,19 @@ class Lifeline:
                 f"the workspace {self.record.name} was closed during this call",
                 hint="Repeat the call; it opens the workspace again.",
             )
+
+    async def _tell_isolation(self, isolation: str) -> None:
+        """It never changes within a workspace's life, for better or worse, without being said."""
+        before = self.record.isolation
+        if before == isolation:
+            return
+        if before is not None:
+            self.notify(
+                f"Commands of this workspace are isolated otherwise than before: {isolation} now, {before} until now. "
+                "open_workspace tells what that leaves open. Absolute paths inside are others, so make anew what holds "
+                "them, such as virtual environments."
+            )
+        await self.remember(lambda record: replace(record, isolation=isolation))
 
     def _tell_healed(self, lost: Live, live: Live) -> None:
         # Of a later epoch: it was rebuilt, if not by this server then by another.

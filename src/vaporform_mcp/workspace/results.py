@@ -173,7 +173,8 @@ class Completed:
 class Opened:
     """A workspace as `open_workspace` answers. `percent` is of `phase`; files counts the mirror's tree.
 
-    Until `state` is ready, `isolation` is None.
+    Until `state` is ready, `isolation` is None. `isolation_reason` says why that is not a better one; empty where there
+    is none.
     """
 
     name: WorkspaceName
@@ -188,6 +189,7 @@ class Opened:
     revision: int
     files: int
     commands: Sequence[str]
+    isolation_reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -129,5 +129,5 @@ def _with_preview(record: WorkspaceRecord, port: int, host_port: int) -> Workspa
 
 
 def _host_port(url: str) -> int | None:
-    found = re.fullmatch(r"https?://127\.0\.0\.1:(\d+)/?", url)
+    found = re.fullmatch(r"https?://(?:127\.0\.0\.1|localhost):(\d+)/?", url)
     return int(found[1]) if found else None

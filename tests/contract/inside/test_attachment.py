@@ -8,10 +8,22 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.inside.supervised import ONLY_INSIDE, WAIT_S, Client, Gone, Supervised, supervise, until
-from vaporform_mcp.sandboxes.local.inside.wire import HEADER, MAX_FRAME_BYTES, MAX_JSON_BYTES, PROTOCOL
+from tests.contract.inside.supervised import (
+    ONLY_INSIDE,
+    WAIT_S,
+    Client,
+    Gone,
+    Level,
+    Supervised,
+    free_port,
+    supervise,
+    until,
+)
+from vaporform_mcp.sandboxes.local.inside.wire import EGRESS_PORT, HEADER, MAX_FRAME_BYTES, MAX_JSON_BYTES, PROTOCOL
 
-SERVE = f"{ONLY_INSIDE} exec python3 -m http.server {{port}} --bind {{host}}"
+
+def serve(port: int, host: str = "127.0.0.1") -> str:
+    return f"{ONLY_INSIDE} exec python3 -m http.server {port} --bind {host}"
 
 
 def test_a_greeting_says_what_it_is(plain: Supervised) -> None:
@@ -24,8 +36,8 @@ def test_a_greeting_says_what_it_is(plain: Supervised) -> None:
     assert (info.number("attached"), info.number("processes")) == (2, 0)
 
 
-def test_alone_for_its_time_it_ends_with_everything_in_it(place: Path, namespaces: None) -> None:
-    with supervise(place, isolated=True, linger_s=0.5) as supervised:
+def test_alone_for_its_time_it_ends_with_everything_in_it(place: Path, level: Level) -> None:
+    with supervise(place, level=level, linger_s=0.5) as supervised:
         client = supervised.attach()
         client.run("(setsid sleep 777 &) ; sleep 777", wait_s=0)
         client.close()
@@ -33,19 +45,19 @@ def test_alone_for_its_time_it_ends_with_everything_in_it(place: Path, namespace
 
 
 def test_it_ends_too_if_nobody_ever_comes(place: Path) -> None:
-    with supervise(place, isolated=False, linger_s=0.2) as supervised:
+    with supervise(place, level="plain", linger_s=0.2) as supervised:
         until(supervised.has_ended)
 
 
 def test_it_goes_on_while_somebody_is_attached(place: Path) -> None:
-    with supervise(place, isolated=False, linger_s=0.2) as supervised:
+    with supervise(place, level="plain", linger_s=0.2) as supervised:
         first, second = supervised.attach(), supervised.attach()
         first.close()
         assert second.run("sleep 1").state == "exited"
 
 
 def test_a_server_that_comes_back_in_time_finds_what_it_left(place: Path) -> None:
-    with supervise(place, isolated=False, linger_s=30) as supervised:
+    with supervise(place, level="plain", linger_s=30) as supervised:
         first = supervised.attach()
         process = first.run("echo here; sleep 777", wait_s=0).process_id
         first.close()
@@ -58,7 +70,7 @@ def test_a_client_meets_either_a_greeting_or_the_end(place: Path) -> None:
     for number in range(10):
         folder = place / str(number)
         folder.mkdir()
-        with supervise(folder, isolated=False, linger_s=0.05) as supervised:
+        with supervise(folder, level="plain", linger_s=0.05) as supervised:
             greeted = 0
             while True:
                 try:
@@ -72,11 +84,12 @@ def test_a_client_meets_either_a_greeting_or_the_end(place: Path) -> None:
                     break
 
 
-def test_a_command_cannot_attach(place: Path, namespaces: None) -> None:
-    with supervise(place, isolated=True) as supervised:
+def test_a_command_cannot_attach(place: Path, level: Level) -> None:
+    with supervise(place, level=level) as supervised:
         client = supervised.attach()
         # A command is given the listening socket's name on purpose, which no real sandbox does.
         (supervised.folder / "socket").hardlink_to(supervised.path)
+        supervised.path.chmod(0o777)
         text = "import socket; s = socket.socket(socket.AF_UNIX); s.connect('socket'); print(s.recv(10))"
         assert client.say(f'{ONLY_INSIDE} python3 -c "{text}"') == "b''"
         assert client.ask("info").ok.number("attached") == 1
@@ -149,10 +162,11 @@ def test_a_server_that_does_not_read_is_not_answered_without_end(plain: Supervis
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "::1", "::"])  # noqa: S104  # in its own network
 def test_a_port_is_found_and_connected_to_whatever_address_it_is_bound_to(inner: Client, host: str) -> None:
-    reply = inner.run(SERVE.format(port=8123, host=host), until_port=True, wait_s=WAIT_S)
-    assert (reply.state, reply.ok.items("ports")) == ("running", [8123])
-    assert inner.ask("ports").ok.items("ports") == [8123]
-    (connected,) = inner.ask("connect", port=8123).sockets
+    port = free_port()
+    reply = inner.run(serve(port, host), until_port=True, wait_s=WAIT_S)
+    assert (reply.state, reply.ok.items("ports")) == ("running", [port])
+    assert inner.ask("ports").ok.items("ports") == [port]
+    (connected,) = inner.ask("connect", port=port).sockets
     with connected:
         connected.settimeout(WAIT_S)
         connected.sendall(b"GET / HTTP/1.0\r\n\r\n")
@@ -160,10 +174,11 @@ def test_a_port_is_found_and_connected_to_whatever_address_it_is_bound_to(inner:
 
 
 def test_a_port_that_was_there_before_is_not_what_a_run_waits_for(inner: Client) -> None:
-    inner.run(SERVE.format(port=8123, host="127.0.0.1"), until_port=True, wait_s=WAIT_S)
+    first, second = free_port(), free_port()
+    inner.run(serve(first), until_port=True, wait_s=WAIT_S)
     assert inner.run("sleep 0.5", until_port=True).state == "exited"
-    reply = inner.run(SERVE.format(port=8124, host="127.0.0.1"), until_port=True, wait_s=WAIT_S)
-    assert (reply.state, reply.ok.items("ports")) == ("running", [8123, 8124])
+    reply = inner.run(serve(second), until_port=True, wait_s=WAIT_S)
+    assert (reply.state, reply.ok.items("ports")) == ("running", sorted([first, second]))
 
 
 def test_where_nothing_listens_there_is_nothing_to_connect_to(inner: Client) -> None:
@@ -173,35 +188,37 @@ def test_where_nothing_listens_there_is_nothing_to_connect_to(inner: Client) -> 
 
 
 def test_a_port_that_accepts_nothing_is_given_up(inner: Client) -> None:
-    text = "import socket, time; s = socket.socket(); s.bind(('127.0.0.1', 8123)); s.listen(0); time.sleep(777)"
+    port = free_port()
+    text = f"import socket, time; s = socket.socket(); s.bind(('127.0.0.1', {port})); s.listen(0); time.sleep(777)"
     inner.run(f'python3 -c "{text}"', until_port=True, wait_s=WAIT_S)
-    replies = [inner.ask("connect", port=8123) for _ in range(3)]
+    replies = [inner.ask("connect", port=port) for _ in range(3)]
     assert replies[-1].code == "not_found"
     for reply in replies:
         for connected in reply.sockets:
             connected.close()
 
 
-def test_a_listener_is_not_a_port_of_the_workspace_and_is_accepted_on_outside(inner: Client) -> None:
-    (listening,) = inner.ask("listen", port=3128, kind="egress").sockets
+def test_a_listener_is_not_a_port_of_the_workspace_and_is_accepted_on_outside(isolated: Supervised) -> None:
+    client = isolated.attach()
+    (listening,) = client.ask("listen", port=EGRESS_PORT, kind="egress").sockets
     with listening:
-        assert inner.ask("ports").ok.items("ports") == []
+        assert client.ask("ports").ok.items("ports") == []
         listening.settimeout(WAIT_S)
-        run = inner.begin("exec 3<>/dev/tcp/127.0.0.1/3128; cat <&3")
+        run = client.begin(f"exec 3<>/dev/tcp/127.0.0.1/{isolated.egress_port}; cat <&3")
         accepted, _ = listening.accept()
         accepted.sendall(b"from outside")
         accepted.close()
-        assert inner.answer(run).data == b"from outside"
+        assert client.answer(run).data == b"from outside"
 
 
 def test_servers_share_a_listener(isolated: Supervised) -> None:
     first, second = isolated.attach(), isolated.attach()
-    (one,) = first.ask("listen", port=3128, kind="egress").sockets
-    (other,) = second.ask("listen", port=3128, kind="egress").sockets
+    (one,) = first.ask("listen", port=EGRESS_PORT, kind="egress").sockets
+    (other,) = second.ask("listen", port=EGRESS_PORT, kind="egress").sockets
     with one, other:
         first.close()
         other.settimeout(WAIT_S)
-        run = second.begin("exec 3<>/dev/tcp/127.0.0.1/3128; cat <&3")
+        run = second.begin(f"exec 3<>/dev/tcp/127.0.0.1/{isolated.egress_port}; cat <&3")
         accepted, _ = other.accept()
         accepted.close()
         assert second.answer(run).exit_code == 0
@@ -210,23 +227,26 @@ def test_servers_share_a_listener(isolated: Supervised) -> None:
 @pytest.mark.parametrize(("kind", "said"), [("egress", "HTTP/1.1 503 "), ("forward", "")])
 def test_with_no_server_a_listener_refuses_at_once(isolated: Supervised, kind: str, said: str) -> None:
     first, second = isolated.attach(), isolated.attach()
-    (listening,) = first.ask("listen", port=3128, kind=kind).sockets
+    port = EGRESS_PORT if kind == "egress" else free_port()
+    (listening,) = first.ask("listen", port=port, kind=kind).sockets
     listening.close()
     first.close()
     until(lambda: second.ask("info").ok.number("attached") == 1)
-    ask = "exec 3<>/dev/tcp/127.0.0.1/3128; printf 'GET / HTTP/1.1\\r\\n\\r\\n' >&3; cat <&3"
+    there = isolated.egress_port if kind == "egress" else port
+    ask = f"exec 3<>/dev/tcp/127.0.0.1/{there}; printf 'GET / HTTP/1.1\\r\\n\\r\\n' >&3; cat <&3"
     reply = second.run(f"{ask} 2>/dev/null", timeout_s=WAIT_S)
     assert reply.state == "exited"
     assert reply.data.decode()[: len(said) or None] == said
 
 
 def test_a_port_in_use_cannot_be_listened_on(inner: Client) -> None:
-    inner.run(SERVE.format(port=3128, host="127.0.0.1"), until_port=True, wait_s=WAIT_S)
-    assert inner.ask("listen", port=3128, kind="egress").code == "conflict"
+    port = free_port()
+    inner.run(serve(port), until_port=True, wait_s=WAIT_S)
+    assert inner.ask("listen", port=port, kind="forward").code == "conflict"
     assert inner.ask("listen", port=3129, kind="other").code == "invalid_argument"
 
 
 def test_a_socket_that_was_handed_out_is_an_internet_one(inner: Client) -> None:
-    (listening,) = inner.ask("listen", port=3128, kind="egress").sockets
+    (listening,) = inner.ask("listen", port=EGRESS_PORT, kind="egress").sockets
     with listening:
         assert (listening.family, listening.type) == (socket.AF_INET, socket.SOCK_STREAM)

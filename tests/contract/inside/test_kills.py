@@ -7,7 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.inside.supervised import ONLY_INSIDE, WAIT_S, Client, Supervised, supervise, until
+from tests.contract.inside.supervised import (
+    ONLY_INSIDE,
+    SUPERVISOR,
+    WAIT_S,
+    Client,
+    Level,
+    Supervised,
+    supervise,
+    until,
+)
 
 PYTHON = "python3 -c"
 
@@ -37,7 +46,7 @@ def sleepers(client: Client) -> int:
 
 def is_alone(client: Client) -> bool:
     """Whether the namespace holds nothing but the supervisor, its keepers, and what looks."""
-    return "777" not in client.say("ps -eo args | grep 77[7] || true")
+    return "777" not in client.say("ps -u $(id -u) -o args | grep 77[7] || true")
 
 
 @pytest.mark.parametrize("hiding", HIDING)
@@ -106,7 +115,7 @@ def test_stop_lets_a_command_end_by_itself(inner: Client) -> None:
 
 
 def test_stop_asks_what_runs_in_a_session_of_its_own_too(inner: Client) -> None:
-    child = "trap 'touch /workspace/asked; exit' TERM; touch /workspace/ready; while :; do sleep 0.1; done"
+    child = "trap 'touch asked; exit' TERM; touch ready; while :; do sleep 0.1; done"
     process = inner.run(f'setsid bash -c "{child}" & sleep 777', wait_s=0).process_id
     until(lambda: inner.run("test -e ready").exit_code == 0)
     inner.ask("stop", process=process, grace_s=WAIT_S)
@@ -154,7 +163,7 @@ def test_signalling_everything_ends_commands_but_not_the_sandbox(inner: Client, 
 
 @pytest.mark.parametrize("signal", ["TERM", "INT", "HUP", "KILL", "STOP", "SEGV", "USR1", "CHLD"])
 def test_a_command_cannot_signal_the_supervisor(inner: Client, signal: str) -> None:
-    inner.run(f"{ONLY_INSIDE} kill -{signal} 1")
+    inner.run(f"{ONLY_INSIDE} kill -{signal} {SUPERVISOR}")
     assert inner.say("echo alive") == "alive"
 
 
@@ -170,10 +179,8 @@ def test_commands_inherit_no_descriptor(inner: Client) -> None:
 
 
 def test_a_command_can_look_into_neither_supervisor_nor_keeper(inner: Client) -> None:
-    text = (
-        f"{ONLY_INSIDE} for p in 1 $PPID; do for f in fd maps environ mem; do cat /proc/$p/$f/* /proc/$p/$f; done; done"
-    )
-    reply = inner.run(text + " 2>/dev/null | wc -c")
+    look = "for f in fd maps environ mem; do cat /proc/$p/$f/* /proc/$p/$f; done"
+    reply = inner.run(f"{ONLY_INSIDE} for p in {SUPERVISOR} $PPID; do {look}; done 2>/dev/null | wc -c")
     assert reply.data.strip() == b"0"
 
 
@@ -182,15 +189,15 @@ def test_what_forks_faster_than_it_is_found_dies_all_the_same(inner: Client) -> 
     begin = "import os, sys\nfor _ in range(12):\n if not os.fork(): exec(sys.argv[1])"
     text = f'{ONLY_INSIDE} python3 -c "{begin}" "{chain}"'
     assert inner.run(f"{text}; sleep 777", timeout_s=1).state == "timed_out"
-    assert "fork" not in inner.say("ps -eo args | grep os.for[k] || true")
+    assert "fork" not in inner.say("ps -u $(id -u) -o args | grep os.for[k] || true")
 
 
 needs_limits = pytest.mark.skipif(os.geteuid() == 0, reason="root is exempt from the limit on processes")
 
 
 @needs_limits
-def test_a_fork_bomb_is_cleared_at_its_deadline(place: Path, namespaces: None) -> None:
-    with supervise(place, isolated=True, limits={"NPROC": 100, "CORE": 0}) as supervised:
+def test_a_fork_bomb_is_cleared_at_its_deadline(place: Path, level: Level) -> None:
+    with supervise(place, level=level, limits={"NPROC": 100, "CORE": 0}) as supervised:
         client = supervised.attach()
         reply = client.run(ONLY_INSIDE + "ulimit -u; bomb() { bomb | bomb & }; bomb; sleep 777", timeout_s=1)
         assert reply.state == "timed_out"
@@ -198,8 +205,8 @@ def test_a_fork_bomb_is_cleared_at_its_deadline(place: Path, namespaces: None) -
 
 
 @needs_limits
-def test_what_a_command_may_start_is_bounded_and_said(place: Path, namespaces: None) -> None:
-    with supervise(place, isolated=True, limits={"NPROC": 40}) as supervised:
+def test_what_a_command_may_start_is_bounded_and_said(place: Path, level: Level) -> None:
+    with supervise(place, level=level, limits={"NPROC": 40}) as supervised:
         client = supervised.attach()
         filling = client.run(ONLY_INSIDE + "for i in $(seq 60); do sleep 777 & done; wait", wait_s=0).process_id
         until(lambda: b"fork" in client.output(filling))

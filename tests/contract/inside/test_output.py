@@ -93,7 +93,7 @@ def test_of_a_flood_only_some_is_streamed(client: Client) -> None:
 
 def test_a_file_that_cannot_be_made_is_done_without(place: Path) -> None:
     (place / "spool").write_text("in the way")
-    with supervise(place, isolated=False) as supervised:
+    with supervise(place, level="plain") as supervised:
         reply = supervised.attach().run(NUMBERED.format(last=69_999))
         assert reply.ok.is_null("output_file")
         assert reply.data.startswith(b"0000000\n")
@@ -101,7 +101,7 @@ def test_a_file_that_cannot_be_made_is_done_without(place: Path) -> None:
 
 def test_a_full_disk_only_ends_the_file(isolated: Supervised) -> None:
     client = isolated.attach()
-    client.say("mkdir -p /tmp/vaporform && ln -s /dev/full /tmp/vaporform/2.log")
+    client.say("mkdir -p $SPOOL && ln -s /dev/full $SPOOL/2.log")
     reply = client.run(NUMBERED.format(last=699_999))
     assert reply.ok.object("process").number("output_bytes") == 700_000 * 8
     assert reply.data.endswith(b"0699999\n")

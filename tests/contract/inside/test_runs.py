@@ -169,7 +169,7 @@ def test_of_those_that_have_ended_the_latest_fifty_are_kept(client: Client) -> N
 
 
 def test_more_commands_at_once_than_may_be_are_refused(place: Path) -> None:
-    with supervise(place, isolated=False, max_processes=3) as supervised:
+    with supervise(place, level="plain", max_processes=3) as supervised:
         client = supervised.attach()
         running = [client.run("sleep 600", wait_s=0).process_id for _ in range(3)]
         assert client.run("true").code == "limit"
@@ -178,7 +178,7 @@ def test_more_commands_at_once_than_may_be_are_refused(place: Path) -> None:
 
 
 def test_limits_hold_for_commands_and_not_for_the_supervisor(place: Path) -> None:
-    with supervise(place, isolated=False, limits={"FSIZE": 100_000, "NOFILE": 64, "CORE": 0}) as supervised:
+    with supervise(place, level="plain", limits={"FSIZE": 100_000, "NOFILE": 64, "CORE": 0}) as supervised:
         client = supervised.attach()
         assert client.say("ulimit -n; ulimit -c") == "64\n0"
         assert client.run("head -c 200000 /dev/zero > big").exit_code != 0

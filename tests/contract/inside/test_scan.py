@@ -8,7 +8,7 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.contract.inside.supervised import Client, Reply, Supervised, until
+from tests.contract.inside.supervised import Client, Reply, Supervised, supervise, until
 from vaporform_mcp.sandboxes.local.inside.wire import SCAN_ROWS
 
 
@@ -111,17 +111,19 @@ def test_a_path_too_long_for_the_workspace_is_named(plain: Supervised, client: C
     assert len(reply.ok.items("invalid")) == 1
 
 
-def test_a_scan_whose_worker_is_killed_can_be_repeated(inner: Client) -> None:
-    inner.say("mkdir many && cd many && seq 10000 | xargs touch")
-    hunter = inner.run(
-        "test -d /.vf/inside || exit 99; while :; do for p in /proc/[0-9]*; do p=${p#/proc/}; "
-        "test $p -gt $$ && grep -qs '^PPid:.1$' /proc/$p/status && kill -9 $p; done; done 2>/dev/null",
-        wait_s=0,
-    ).process_id
-    codes: set[str] = set()
-    until(lambda: codes.add(scan(inner).code) or codes >= {"sandbox_unavailable"})
-    inner.ask("stop", process=hunter, grace_s=0)
-    assert len(paths(scan(inner))) == 10_001
+def test_a_scan_whose_worker_is_killed_can_be_repeated(place: Path, namespaces: None) -> None:
+    with supervise(place, level="namespaces") as supervised:
+        inner = supervised.attach()
+        inner.say("mkdir many && cd many && seq 10000 | xargs touch")
+        hunter = inner.run(
+            "test -d /.vf/inside || exit 99; while :; do for p in /proc/[0-9]*; do p=${p#/proc/}; "
+            "test $p -gt $$ && grep -qs '^PPid:.1$' /proc/$p/status && kill -9 $p; done; done 2>/dev/null",
+            wait_s=0,
+        ).process_id
+        codes: set[str] = set()
+        until(lambda: codes.add(scan(inner).code) or codes >= {"sandbox_unavailable"})
+        inner.ask("stop", process=hunter, grace_s=0)
+        assert len(paths(scan(inner))) == 10_001
 
 
 def test_a_scan_that_nobody_waits_for_ends(isolated: Supervised) -> None:
@@ -131,7 +133,7 @@ def test_a_scan_that_nobody_waits_for_ends(isolated: Supervised) -> None:
         first.send("scan", under="", prune=[], depth=None, limit=1_000_000)
     first.close()
     # The supervisor, one keeper for this command and perhaps the next one's; no worker.
-    until(lambda: int(second.run("ps -eo args | grep -c inside.superviso[r]").data) <= 3)
+    until(lambda: int(second.run("ps -u $(id -u) -o args | grep -c inside.superviso[r]").data) <= 3)
 
 
 def test_a_slow_reader_of_a_scan_holds_up_nobody(plain: Supervised) -> None:

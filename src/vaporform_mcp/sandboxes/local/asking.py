@@ -8,6 +8,7 @@ from vaporform_mcp.errors import SandboxLost, VaporformError
 from vaporform_mcp.sandboxes.local import layout
 from vaporform_mcp.sandboxes.local.attach import Attached
 from vaporform_mcp.sandboxes.local.client import LostMeanwhile, OnEvent, Reply
+from vaporform_mcp.sandboxes.local.config import Level
 from vaporform_mcp.sandboxes.local.fields import JsonValue
 from vaporform_mcp.sandboxes.local.layout import Folder
 
@@ -32,6 +33,21 @@ class Asking:
     def is_live(self) -> bool:
         """Whether the sandbox still is what the handle was made for."""
         return self._connection.is_open and layout.birth(self._files) == self._fingerprint.files
+
+    @property
+    def isolation(self) -> Level:
+        """The level that the sandbox was started at, whoever started it."""
+        return self._fingerprint.level
+
+    @property
+    def scratch(self) -> str:
+        """A folder for what is not to be in the workspace, as commands name it."""
+        return "/tmp" if self.isolation == "namespaces" else str(self._folder.tmp)  # noqa: S108  # the sandbox's own
+
+    @property
+    def tools(self) -> str:
+        """The folder of single programs, where a sandbox sees the host's own paths."""
+        return str(self._folder.tools)
 
     @property
     def supervisor_pid(self) -> int:

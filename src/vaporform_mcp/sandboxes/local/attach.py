@@ -12,16 +12,17 @@ import anyio
 from anyio.abc import TaskGroup
 
 from vaporform_mcp.errors import SandboxUnavailable
-from vaporform_mcp.sandboxes.local import cgroups, ending, identity, launch, layout, probe
+from vaporform_mcp.sandboxes.local import cgroups, ending, identity, layout, probe, sweeping
 from vaporform_mcp.sandboxes.local.cgroups import Cgroup
 from vaporform_mcp.sandboxes.local.client import GREETING_S, Absent, Connection, Hello, Hung, connect
+from vaporform_mcp.sandboxes.local.config import Level
 from vaporform_mcp.sandboxes.local.fields import Malformed
 from vaporform_mcp.sandboxes.local.inside.wire import PROTOCOL
 from vaporform_mcp.sandboxes.local.layout import Folder
 from vaporform_mcp.sandboxes.local.locking import locked
 from vaporform_mcp.sandboxes.local.recipe import Fingerprint, Recipe
 
-__all__ = ["Attached", "attach", "finish"]
+__all__ = ["Attached", "attach", "finish", "level_of_running"]
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +71,16 @@ async def attach(folder: Folder, recipe: Recipe, tasks: TaskGroup) -> Attached:
     )
 
 
+async def level_of_running(folder: Folder) -> Level | None:
+    """The level of the sandbox that runs; None where none does, or none that greets."""
+    try:
+        found = await connect(folder)
+    except (Absent, Hung):
+        return None
+    found.close()
+    return Fingerprint.parse(found.hello.config).level
+
+
 async def finish(folder: Folder, tasks: TaskGroup, *, then: Callable[[], None] | None = None) -> None:
     """End the sandbox of `folder` if one runs, whatever its state; do `then` before another can be started.
 
@@ -85,6 +96,7 @@ async def finish(folder: Folder, tasks: TaskGroup, *, then: Callable[[], None] |
             await _kill_noted(folder)
         else:
             await ending.end(connection)
+        await sweeping.sweep(folder)
         if then is not None:
             then()
 
@@ -109,6 +121,11 @@ async def _suits(found: Connection, folder: Folder, recipe: Recipe) -> bool:
             )
         return False
     runs = Fingerprint.parse(hello.config)
+    if runs.level == "restricted" and recipe.config.isolation == "namespaces" and hello.attached > 1:
+        raise SandboxUnavailable(
+            "this workspace's sandbox is in use by another server, at a level of isolation that the settings refuse",
+            hint="Close the other clients that use it, or set VAPORFORM_LOCAL__ISOLATION to the same value for all.",
+        )
     dropped = identity.choose(folder.workspace_id, folder.files) is not None
     wanted = recipe.fingerprint(folder, start=runs.start, files=files, dropped=dropped)
     if runs == wanted or runs.files != wanted.files:
@@ -159,7 +176,7 @@ async def _kill_noted(folder: Folder) -> None:
     if supervisor is None:
         raise SandboxUnavailable(
             "this workspace's sandbox hangs, and its processes are not known",
-            hint="End the workspace's bwrap processes by hand, or restart the machine.",
+            hint="End the workspace's processes by hand, or restart the machine.",
         )
     try:
         await supervisor.kill()
@@ -182,18 +199,15 @@ async def _start(folder: Folder, recipe: Recipe, tasks: TaskGroup) -> Attached |
 async def _launch(folder: Folder, recipe: Recipe, tasks: TaskGroup) -> Attached:
     layout.create(folder)
     uid = identity.choose(folder.workspace_id, folder.files)
-    dropped = uid is not None
+    # What a supervisor that was killed could not take with it.
+    await sweeping.sweep(folder)
     try:
-        if uid is not None:
-            layout.give(folder, uid)
+        await recipe.make_ready(folder, uid)
         files = layout.birth(folder.files) or ""
-        fingerprint = recipe.fingerprint(folder, start=layout.next_start(folder), files=files, dropped=dropped)
-        settings = recipe.settings(folder, fingerprint, dropped=dropped)
-        with layout.listen(folder) as listener, launch.memory_file(settings) as source:
-            keep = [listener.fileno(), source]
-            words = recipe.words(folder, *keep)
+        fingerprint = recipe.fingerprint(folder, start=layout.next_start(folder), files=files, dropped=uid is not None)
+        with layout.listen(folder) as listener:
             cgroup = cgroups.make(folder.root.name, recipe.config)
-            started = launch.start(recipe.bubblewrap, words, uid=uid, cgroup=cgroup, log=folder.log, keep=keep)
+            started = recipe.start(folder, fingerprint, uid=uid, cgroup=cgroup, listener=listener.fileno())
     except OSError as error:
         raise probe.cannot_start(error) from error
     tasks.start_soon(_reap, started.process, cgroup)

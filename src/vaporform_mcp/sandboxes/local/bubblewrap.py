@@ -6,7 +6,6 @@ import functools
 import hashlib
 import importlib.util
 import os
-import re
 import stat
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vaporform_mcp.errors import SandboxUnavailable
+from vaporform_mcp.sandboxes.local.system import LINKED, STORES, names_in_etc
 
 __all__ = ["Bind", "Bubblewrap", "Data", "Shape", "Source", "Word", "arguments", "digest", "find", "render"]
 
@@ -24,18 +24,6 @@ _TMP, _SHM_BYTES, _RUN_BYTES, _MASK_BYTES = "/tmp", 256 << 20, 16 << 20, 4096  #
 _SYSTEM_BWRAP = ("/usr/bin/bwrap", "/usr/local/bin/bwrap", "/bin/bwrap", "/run/current-system/sw/bin/bwrap")
 _OLDEST = (0, 8)  # the first with --disable-userns
 _NEEDED = ("--disable-userns", "--as-pid-1", "--size", "--perms", "--seccomp", "--info-fd", "--ro-bind-data")
-
-_SYSTEM = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
-_STORES = ("/opt", "/nix/store", "/gnu/store")
-_ETC = (
-    *("alternatives", "ssl", "ca-certificates", "ca-certificates.conf", "pki", "crypto-policies"),
-    *("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "ld-musl-x86_64.path", "ld-musl-aarch64.path"),
-    *("localtime", "timezone", "locale.conf", "locale.alias", "terminfo", "mime.types", "magic", "magic.mime"),
-    *("services", "protocols", "os-release", "lsb-release", "debian_version", "alpine-release", "redhat-release"),
-    *("fonts", "perl", "python3", "java", "maven", "dotnet", "profile.d/bash_completion.sh", "inputrc"),
-    *("bash.bashrc", "xml", "sgml", "emacs", "vim", "gai.conf", "host.conf", "skel", "shells", "static"),
-)
-_ETC_PATTERN = re.compile(r"python3\.\d+|java-\d+-openjdk|openmpi|jvm-\w+")
 
 # What of /proc commands may not see, and what they may see but never write to: as container runtimes have it.
 _HIDDEN = ("acpi", "asound", "kcore", "keys", "latency_stats", "scsi", "sched_debug", "timer_list", "timer_stats")
@@ -196,13 +184,13 @@ def digest(*parts: object) -> str:
 
 def _system() -> list[Word]:
     words: list[Word] = ["--ro-bind", Source("/usr"), "/usr"]
-    for name in _SYSTEM:
+    for name in LINKED:
         path = Path(name)
         if path.is_symlink():
             words += ["--symlink", str(path.readlink()), name]
         elif path.is_dir():
             words += ["--ro-bind", Source(name), name]
-    for name in _STORES:
+    for name in STORES:
         if Path(name).is_dir():
             words += ["--ro-bind", Source(name), name]
     return words
@@ -210,11 +198,8 @@ def _system() -> list[Word]:
 
 def _etc(shape: Shape) -> list[Word]:
     words: list[Word] = []
-    shown = [*_ETC, *sorted(one.name for one in Path("/etc").iterdir() if _ETC_PATTERN.fullmatch(one.name))]
-    for name in shown:
-        path = f"/etc/{name}"
-        if Path(path).exists():
-            words += ["--ro-bind-try", Source(path), path]
+    for name in names_in_etc():
+        words += ["--ro-bind-try", Source(f"/etc/{name}"), f"/etc/{name}"]
     files = {
         "/etc/passwd": f"root:x:0:0:root:/root:/bin/sh\nuser:x:{UID}:{UID}:user:{HOME}:{shape.shell}\n"
         "nobody:x:65534:65534:nobody:/:/bin/false\n",

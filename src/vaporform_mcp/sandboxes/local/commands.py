@@ -22,6 +22,11 @@ _ID = re.compile(r"(?:(?P<start>[1-9][0-9]{0,8})\.)?(?P<number>[1-9][0-9]{0,8})"
 _MAX_REFUSALS = 100
 _MAX_TOLD = 5
 _MAX_CHUNK = 8 * 1024 * 1024
+_NOT_HERE = (
+    ("/workspace", "This sandbox has no /workspace: commands start in the workspace's folder, so use relative paths."),
+    ("/tmp", "This sandbox cannot use /tmp: use $TMPDIR."),  # noqa: S108  # what was asked for
+    ("/home/user", "This sandbox has no /home/user: use $HOME."),
+)
 
 
 class Commands(Asking):
@@ -61,7 +66,7 @@ class Commands(Asking):
     ) -> CommandResult:
         fields: dict[str, JsonValue] = {
             "command": command.text,
-            "cwd": command.cwd,
+            "cwd": self._cwd(command.cwd),
             "env": dict(command.env),
             "timeout_s": command.timeout_s,
             "wait_s": wait_s,
@@ -108,7 +113,7 @@ class Commands(Asking):
             duration_ms=status.duration_ms,
             output_file=None if answer.is_null("output_file") else answer.text("output_file"),
             ports=answer.ports("ports"),
-            notes=self._refused_since(began),
+            notes=(*self._refused_since(began), *self._misled(command.text, status.exit_code)),
         )
 
     async def processes(self) -> Sequence[ProcessStatus]:
@@ -155,6 +160,18 @@ class Commands(Asking):
             return await self._lost(process_id)
         reply = await self.ask("stop", {"process": number, "grace_s": grace_s}, within_s=grace_s + ANSWER_S)
         return self._status(reply.fields.object("process"))
+
+    def _cwd(self, cwd: str) -> str:
+        """Every sandbox's workspace can be named /workspace, also where it lies elsewhere."""
+        if self.isolation == "namespaces" or not f"{cwd}/".startswith("/workspace/"):
+            return cwd
+        return cwd.removeprefix("/workspace").lstrip("/")
+
+    def _misled(self, text: str, exit_code: int | None) -> Sequence[str]:
+        """What to say of a command that failed and names folders as other sandboxes have them."""
+        if self.isolation == "namespaces" or not exit_code:
+            return ()
+        return tuple(said for name, said in _NOT_HERE if re.search(rf"(?<![\w./-]){name}(?![\w-])", text))
 
     def _number(self, process_id: str) -> str | None:
         """What the running supervisor calls it; None where it belonged to an earlier one. Raises `NotFound`."""

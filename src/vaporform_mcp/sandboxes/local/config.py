@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from vaporform_mcp.types import Network
 
-__all__ = ["LocalConfig"]
+__all__ = ["Level", "LocalConfig"]
+
+Level = Literal["namespaces", "restricted"]
+"""How commands are isolated: in namespaces of their own, or as ordinary processes that may do little."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalConfig:
     """How sandboxes on this machine are made.
 
-    `data_dir` holds them. A sandbox to which no server is attached ends after `linger_s` seconds. `toolchains`
+    `data_dir` holds them. `isolation` names the level; `auto` is namespaces, and restricted where this machine denies
+    them (see `levels.py`). A sandbox to which no server is attached ends after `linger_s` seconds. `toolchains`
     adjusts what of the user's own toolchains is shown inside (see `toolchains.py`). `egress_allow` and
     `egress_private` are the network policy's domains and private hosts. `host_environment` is the server's own
     environment, of which PATH, HOME and the proxy and certificate variables matter.
@@ -27,6 +32,7 @@ class LocalConfig:
 
     data_dir: Path
     network: Network = "internet"
+    isolation: Literal["auto"] | Level = "auto"
     linger_s: float = 600.0
     toolchains: tuple[str, ...] = ()
     egress_allow: tuple[str, ...] = ()

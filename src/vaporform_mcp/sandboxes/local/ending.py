@@ -14,7 +14,7 @@ from vaporform_mcp.errors import SandboxUnavailable, VaporformError
 from vaporform_mcp.sandboxes.local.client import Connection
 from vaporform_mcp.sandboxes.local.layout import Folder
 
-__all__ = ["Supervisor", "end", "note", "noted"]
+__all__ = ["Supervisor", "end", "note", "noted", "noted_pid"]
 
 END_S = 5.0
 KILL_S = 10.0
@@ -23,7 +23,10 @@ _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
 class Supervisor:
-    """A sandbox's first process, held so that its number cannot come to mean another. When it is gone, all are."""
+    """A sandbox's first process, held so that its number cannot come to mean another.
+
+    When it is gone, all are, or are about to be: see `sweeping.py` for a sandbox without a namespace of its own.
+    """
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -91,16 +94,25 @@ def note(folder: Folder, pid: int) -> None:
 def noted(folder: Folder) -> Supervisor | None:
     """The process that was written down, if it still is that one."""
     try:
-        written = json.loads(folder.pid.read_bytes())
-        pid, started, boot = int(written["pid"]), written["started"], written["boot"]
+        pid = int(json.loads(folder.pid.read_bytes())["pid"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
     supervisor = Supervisor.held(pid)
     # Looked at once it is held: before, the number could still pass on.
-    if supervisor is not None and (started is None or boot != _boot() or started != _start_time(pid)):
+    if supervisor is not None and noted_pid(folder) != pid:
         supervisor.close()
         return None
     return supervisor
+
+
+def noted_pid(folder: Folder) -> int | None:
+    """Its number, as long as nobody else can have got it."""
+    try:
+        written = json.loads(folder.pid.read_bytes())
+        pid, started, boot = int(written["pid"]), written["started"], written["boot"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return pid if started is not None and boot == _boot() and started == _start_time(pid) else None
 
 
 def _start_time(pid: int) -> int | None:

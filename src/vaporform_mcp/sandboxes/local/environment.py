@@ -2,24 +2,10 @@
 
 from __future__ import annotations
 
-from vaporform_mcp.sandboxes.local.inside.wire import EGRESS_PORT
-
 __all__ = ["command_environment"]
-
-_PROXY = f"http://127.0.0.1:{EGRESS_PORT}"
 
 # No networks, and no brackets around ::1: httpx cannot parse them.
 _DIRECT = "localhost,127.0.0.1,::1,0.0.0.0,.localhost"
-
-_JAVA_PROXY = " ".join(
-    (
-        *(f"-D{scheme}.proxyHost=127.0.0.1 -D{scheme}.proxyPort={EGRESS_PORT}" for scheme in ("http", "https")),
-        "-Dhttp.nonProxyHosts=localhost|127.*|[::1]",
-        # Maven's own transports look at the properties above only when told to; the name changed with Maven 3.9.
-        "-Daether.connector.http.useSystemProperties=true",
-        "-Daether.transport.http.useSystemProperties=true",
-    )
-)
 
 # Questions that nobody would answer, and output that says nothing about the work.
 _NOBODY_IS_THERE = {
@@ -58,8 +44,9 @@ _CERTIFICATE_VARIABLES = (
 )
 
 
-def command_environment(*, egress: bool, certificates: str | None) -> dict[str, str]:
-    """For every command in a sandbox. `egress`: the proxy listens inside; `certificates`: the bundle's path inside.
+def command_environment(*, proxy_port: int | None, certificates: str | None) -> dict[str, str]:
+    """For every command in a sandbox. The proxy listens on `proxy_port` of its loopback, `certificates` is the bundle's
+    path there; None where there is none.
 
     curl, wget, git, pip, uv, npm, pnpm, cargo, go, gem and composer read the proxy's variables; yarn, Maven and Gradle
     get theirs. Node's own `fetch` follows them from 22.21 and 24 on; older ones need a dispatcher in the program.
@@ -69,17 +56,30 @@ def command_environment(*, egress: bool, certificates: str | None) -> dict[str, 
     process that a test runner starts with FORCE_COLOR (output that is no terminal has no colours anyway).
     """
     variables = {**_NOBODY_IS_THERE, **_WHERE_THINGS_GO}
-    if egress:
-        variables |= _proxy_variables()
+    if proxy_port is not None:
+        variables |= _proxy_variables(proxy_port)
     if certificates is not None:
         variables |= dict.fromkeys(_CERTIFICATE_VARIABLES, certificates)
     return variables
 
 
-def _proxy_variables() -> dict[str, str]:
-    variables = {"NODE_USE_ENV_PROXY": "1", "YARN_HTTP_PROXY": _PROXY, "YARN_HTTPS_PROXY": _PROXY}
-    variables |= {"MAVEN_OPTS": _JAVA_PROXY, "GRADLE_OPTS": _JAVA_PROXY}
+def _proxy_variables(port: int) -> dict[str, str]:
+    proxy, java = f"http://127.0.0.1:{port}", _java_options(port)
+    variables = {"NODE_USE_ENV_PROXY": "1", "YARN_HTTP_PROXY": proxy, "YARN_HTTPS_PROXY": proxy}
+    variables |= {"MAVEN_OPTS": java, "GRADLE_OPTS": java}
     # Both spellings: curl reads http_proxy in lower case only, others the upper case only.
-    for name, value in {"HTTP_PROXY": _PROXY, "HTTPS_PROXY": _PROXY, "ALL_PROXY": _PROXY, "NO_PROXY": _DIRECT}.items():
+    for name, value in {"HTTP_PROXY": proxy, "HTTPS_PROXY": proxy, "ALL_PROXY": proxy, "NO_PROXY": _DIRECT}.items():
         variables[name] = variables[name.lower()] = value
     return variables
+
+
+def _java_options(port: int) -> str:
+    return " ".join(
+        (
+            *(f"-D{scheme}.proxyHost=127.0.0.1 -D{scheme}.proxyPort={port}" for scheme in ("http", "https")),
+            "-Dhttp.nonProxyHosts=localhost|127.*|[::1]",
+            # Maven's own transports look at the properties above only when told to; the name changed with Maven 3.9.
+            "-Daether.connector.http.useSystemProperties=true",
+            "-Daether.transport.http.useSystemProperties=true",
+        )
+    )

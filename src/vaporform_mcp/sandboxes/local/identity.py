@@ -7,8 +7,9 @@ import os
 from pathlib import Path
 
 from vaporform_mcp.errors import SandboxUnavailable
+from vaporform_mcp.sandboxes.local.processes import running
 
-__all__ = ["choose", "command_uid"]
+__all__ = ["choose", "command_uid", "is_dedicated", "processes_of"]
 
 _PREFERRED = (2_000_000_000, 2_000_999_999)
 """Above every range that distributions give out, so that nobody else's files have such an owner."""
@@ -51,6 +52,16 @@ def command_uid(workspace_id: str, euid: int, owner: int, maps: list[list[tuple[
         "this server runs as root, and no other user is to be had for the commands it would run",
         hint="Run the server as an ordinary user, or give its container a range of at least 65,536 users.",
     )
+
+
+def is_dedicated(uid: int) -> bool:
+    """Whether it is one that we give to commands, so that nobody else's processes should have it."""
+    return any(first <= uid <= last for first, last in (_PREFERRED, _FALLBACK))
+
+
+def processes_of(uid: int) -> int:
+    """How many processes and threads of this user run, as the kernel counts them for a limit."""
+    return sum(one.threads for one in running().values() if one.uid == uid)
 
 
 def _ranges(text: str) -> list[tuple[int, int, int]]:

@@ -1,4 +1,4 @@
-"""Starting the sandbox's processes: bubblewrap, and in it the supervisor."""
+"""Starting the sandbox's processes: bubblewrap, and in it the supervisor; or the supervisor by itself."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,20 +17,25 @@ from vaporform_mcp.sandboxes.local.bubblewrap import Bubblewrap, Source, Word, r
 from vaporform_mcp.sandboxes.local.cgroups import Cgroup
 from vaporform_mcp.sandboxes.local.interpreter import Interpreter, interpreter
 
-__all__ = ["Interpreter", "Started", "compile_supervisor", "interpreter", "memory_file", "start"]
+__all__ = ["Interpreter", "Started", "compile_supervisor", "interpreter", "memory_file", "start", "start_supervisor"]
 
 _INFO_BYTES = 4096
 
 
 @dataclass(slots=True)
 class Started:
-    """A bubblewrap that was just started. `info` is a file in which it tells the process of the supervisor."""
+    """A first process that was just started: the supervisor, or bubblewrap.
+
+    `info` is a file in which bubblewrap tells the process of the supervisor.
+    """
 
     process: subprocess.Popen[bytes]
-    info: int
+    info: int | None = None
 
     def supervisor_pid(self) -> int | None:
-        """The supervisor's process on this host, once bubblewrap has told; never waits."""
+        """The supervisor's process on this host, once that is known; never waits."""
+        if self.info is None:
+            return self.process.pid
         try:
             pid = json.loads(os.pread(self.info, _INFO_BYTES, 0)).get("child-pid")
         except (ValueError, AttributeError):
@@ -38,7 +43,8 @@ class Started:
         return pid if isinstance(pid, int) and pid > 1 else None
 
     def close(self) -> None:
-        os.close(self.info)
+        if self.info is not None:
+            os.close(self.info)
 
 
 def compile_supervisor() -> None:
@@ -94,23 +100,41 @@ def start(
         if uid is not None:
             plan = descriptor(unprivileged.plan(uid, binds, argv))
             argv = [sys.executable, "-I", "-S", "-B", str(unprivileged.__file__), str(plan)]
-        if cgroup is not None:  # before the user is changed, who could not
-            argv = cgroup.entered_by(argv)
-        output = opened.enter_context(log.open("wb"))
+        process = _run(argv, {}, cgroup, log, descriptors)
+        on_failure.pop_all()
+        return Started(process, info)
+
+
+def start_supervisor(
+    argv: Sequence[str], environment: Mapping[str, str], *, cgroup: Cgroup | None, log: Path, keep: Sequence[int]
+) -> Started:
+    """Run a supervisor by itself, as `start` runs bubblewrap. Raises `OSError`."""
+    with ExitStack() as on_failure:
+        if cgroup is not None:
+            on_failure.callback(cgroup.remove)
+        process = _run(argv, environment, cgroup, log, keep)
+        on_failure.pop_all()
+        return Started(process)
+
+
+def _run(
+    argv: Sequence[str], environment: Mapping[str, str], cgroup: Cgroup | None, log: Path, keep: Sequence[int]
+) -> subprocess.Popen[bytes]:
+    if cgroup is not None:  # before the user is changed, who could not
+        argv = cgroup.entered_by(argv)
+    with log.open("wb") as output:
         log.chmod(0o600)
-        process = subprocess.Popen(  # noqa: S603  # our own arguments, no shell
+        return subprocess.Popen(  # noqa: S603  # our own arguments, no shell
             argv,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             cwd="/",
-            env={},
-            pass_fds=descriptors,
+            env=environment,
+            pass_fds=keep,
             start_new_session=True,
             umask=0o022,
         )
-        on_failure.pop_all()
-        return Started(process, info)
 
 
 @contextmanager

@@ -21,11 +21,13 @@ __all__ = [
     "Folder",
     "birth",
     "create",
+    "elsewhere",
     "folder_of",
     "folders",
     "give",
     "listen",
     "next_start",
+    "place_elsewhere",
     "socket_address",
     "trash",
     "trashed",
@@ -34,24 +36,41 @@ __all__ = [
 _ID = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,62}[A-Za-z0-9_])?")
 _NAME = re.compile(r"(?P<workspace>[A-Za-z0-9_-]{1,64})-(?P<epoch>[0-9]{1,12})")
 _TRASH = ".trash-"
+_ELSEWHERE = "elsewhere"
 _BACKLOG = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Folder:
-    """One sandbox's folder. `files` is its /workspace and `home` its /home/user; the rest commands cannot see."""
+    """One sandbox's folder. `files` is its /workspace and `home` its /home/user; the rest commands cannot see.
+
+    `base` is where those two lie, and `tmp` and `tools` of a sandbox that sees the host's own paths: in `root`, unless
+    the user that commands run as could not pass through it (see `reach.py`).
+    """
 
     root: Path
     workspace_id: str
     epoch: int
 
     @property
+    def base(self) -> Path:
+        return elsewhere(self.root) or self.root
+
+    @property
     def files(self) -> Path:
-        return self.root / "files"
+        return self.base / "files"
 
     @property
     def home(self) -> Path:
-        return self.root / "home"
+        return self.base / "home"
+
+    @property
+    def tmp(self) -> Path:
+        return self.base / "tmp"
+
+    @property
+    def tools(self) -> Path:
+        return self.base / "tools"
 
     @property
     def mark(self) -> Path:
@@ -76,6 +95,19 @@ class Folder:
     @property
     def starts(self) -> Path:
         return self.run / "starts"
+
+
+def elsewhere(root: Path) -> Path | None:
+    """Where what commands use of the sandbox in `root` lies, where that is not in `root` itself."""
+    try:
+        return (root / _ELSEWHERE).readlink()
+    except OSError:
+        return None
+
+
+def place_elsewhere(folder: Folder, base: Path) -> None:
+    """Remember that its base is there. Only under the folder's lock."""
+    (folder.root / _ELSEWHERE).symlink_to(base)
 
 
 def folder_of(data_dir: Path, workspace_id: str, epoch: int) -> Folder:
@@ -110,8 +142,11 @@ def create(folder: Folder) -> None:
     with disk_faults("the sandbox's folder cannot be made"):
         folder.root.parent.parent.mkdir(parents=True, exist_ok=True)
         _check_ours(folder.root.parent.parent)
-        for path in (folder.root.parent, folder.root, folder.run):
-            _make_private(path)
+        for path in (folder.root.parent, folder.root):
+            _make_private(path, passable=True)
+        _make_private(folder.run, passable=False)
+        if (base := elsewhere(folder.root)) is not None and not base.is_dir():
+            (folder.root / _ELSEWHERE).unlink(missing_ok=True)  # somebody removed it; it is made anew when needed
         for path in (folder.files, folder.home):
             path.mkdir(mode=0o700, exist_ok=True)
             if path.is_symlink():
@@ -119,9 +154,9 @@ def create(folder: Folder) -> None:
 
 
 def give(folder: Folder, uid: int) -> None:
-    """Make a new folder's files and home belong to the user that commands run as."""
-    for path in (folder.files, folder.home):
-        if os.lstat(path).st_uid != uid:
+    """Make a new folder's files and home belong to the user that commands run as, and `tmp` where there is one."""
+    for path in (folder.files, folder.home, folder.tmp):
+        if path.exists() and os.lstat(path).st_uid != uid:
             os.chown(path, uid, uid, follow_symlinks=False)
 
 
@@ -214,12 +249,13 @@ def _check_ours(data_dir: Path) -> None:
         raise PermissionError(0, "every user may write in the data folder")
 
 
-def _make_private(path: Path) -> None:
+def _make_private(path: Path, *, passable: bool) -> None:
+    """`passable`: that others may pass through it, to what they know the name of, is left as it is."""
     path.mkdir(mode=0o700, exist_ok=True)
     seen = os.lstat(path)
     if not stat.S_ISDIR(seen.st_mode) or seen.st_uid != os.geteuid():
         raise PermissionError(0, "it belongs to another user")
-    if seen.st_mode & 0o077:
+    if seen.st_mode & (0o066 if passable else 0o077):
         path.chmod(0o700)
 
 

@@ -30,6 +30,7 @@ def write(folder: Folder, mark: bytes, *, born: str) -> None:
     temporary = folder.root / f".mark-{secrets.token_hex(4)}"
     try:
         with temporary.open("xb") as target:
+            os.fchmod(target.fileno(), 0o600)  # its folder may be one that others pass through
             target.write(_HEAD + born.encode() + b"\n" + mark)
             target.flush()
             os.fsync(target.fileno())

@@ -47,15 +47,19 @@ class Egress:
         """What of the private network can be reached, in sentences."""
         return [f"{one}, which is on the private network" for one in self._forwards]
 
-    def environment(self, network: Network) -> Mapping[str, str]:
-        """What commands in a sandbox with that network get in their environment."""
-        return command_environment(
-            egress=network == "internet", certificates=certificates.INSIDE if self._certificates else None
-        )
+    @property
+    def bundle(self) -> bytes | None:
+        """The certificates that sandboxes must show for it."""
+        return self._certificates
 
-    def contents(self) -> Mapping[str, bytes]:
-        """Files that sandboxes must show for it, by path."""
-        return {certificates.INSIDE: self._certificates} if self._certificates else {}
+    def environment(
+        self, network: Network, *, proxy_port: int = EGRESS_PORT, bundle_at: str = certificates.INSIDE
+    ) -> Mapping[str, str]:
+        """What commands in a sandbox with that network get in their environment. `bundle_at`: where it is shown."""
+        return command_environment(
+            proxy_port=proxy_port if network == "internet" else None,
+            certificates=bundle_at if self._certificates else None,
+        )
 
     async def open(self, sandbox: LocalSandbox, tasks: TaskGroup) -> None:
         """Be there for what the sandbox connects to, in `tasks`, for as long as its handle is attached."""

@@ -8,16 +8,27 @@ from dataclasses import dataclass
 
 from vaporform_mcp.errors import SandboxUnavailable
 
-__all__ = ["cannot_start", "explain"]
+__all__ = ["NamespacesDenied", "cannot_start", "explain"]
 
 log = logging.getLogger(__name__)
 
 
+class NamespacesDenied(SandboxUnavailable):
+    """This machine does not let us make namespaces; a level that needs none would help. `cause` says it in short."""
+
+    def __init__(self, message: str, *, hint: str, cause: str) -> None:
+        super().__init__(message, hint=hint)
+        self.cause = cause
+
+
 @dataclass(frozen=True, slots=True)
 class _Cause:
+    """`denies`: namespaces are what is refused."""
+
     said: re.Pattern[str]
     message: str
     hint: str
+    denies: bool = False
 
 
 _NAMESPACES_OFF = (
@@ -35,26 +46,55 @@ _MASKED_PROC = (
     "In Docker or Podman: run the container with --security-opt systempaths=unconfined (Podman: --security-opt "
     "unmask=ALL) besides --security-opt seccomp=unconfined."
 )
+_NO_LANDLOCK = (
+    "The restricted level needs Linux 6.2 or newer with Landlock among its security modules (the kernel's lsm=), on "
+    "x86-64 or ARM64, and a container runtime that does not forbid it. Update the kernel, or let this machine make "
+    "namespaces: `vaporform-mcp doctor` says how."
+)
 _CAUSES = (
+    _Cause(
+        re.compile(r"restricted: self-test: .*hidepid"),
+        "this machine hides processes (its /proc is mounted with hidepid), which the restricted level has to see",
+        "sudo mount -o remount,hidepid=0 /proc, or let this machine make namespaces: `vaporform-mcp doctor` says how.",
+    ),
+    _Cause(
+        re.compile(r"restricted: self-test"),
+        "the restricted level does not hold on this machine: a test at its start was not refused what it should be",
+        "`vaporform-mcp doctor` says how to let this machine make namespaces, which isolate more.",
+    ),
+    _Cause(
+        re.compile(r"restricted: user"),
+        "this server runs as root and may not become the user that commands run as",
+        "Run the server as an ordinary user. In a container, do not drop the capabilities SETUID and SETGID.",
+    ),
+    _Cause(
+        re.compile(r"restricted: "),
+        "this kernel, or the container that this server is in, lacks what the restricted level is made of",
+        _NO_LANDLOCK,
+    ),
     _Cause(
         re.compile(r"setting up uid map: Permission denied|Failed RTM_NEWADDR|Failed to make / slave: Permission"),
         "this system lets programs make a user namespace, but gives them no rights in it",
         _APPARMOR,
+        denies=True,
     ),
     _Cause(
         re.compile(r"max_\w*_namespaces|nesting depth|No space left on device.*namespace|namespace.*No space left"),
         "this system's limit of user namespaces is reached, or is 0",
         "Raise it: sudo sysctl -w user.max_user_namespaces=28633.",
+        denies=True,
     ),
     _Cause(
         re.compile(r"No permissions to creat|[Cc]reating new namespace failed|unshare: Operation not permitted"),
         "this system does not let ordinary programs make namespaces, which isolate commands",
         _NAMESPACES_OFF,
+        denies=True,
     ),
     _Cause(
         re.compile(r"Can't mount proc|mount proc on"),
         "a container runtime hides parts of /proc, so that no sandbox can have one of its own",
         _MASKED_PROC,
+        denies=True,
     ),
     _Cause(
         re.compile(r"prctl\(PR_SET_SECCOMP\)|seccomp"),
@@ -100,8 +140,12 @@ def explain(said: str) -> SandboxUnavailable:
     # In the log with its paths, which the error leaves out.
     log.warning("a sandbox did not start: %s", said.strip()[-2_000:] or "(nothing said)")
     for cause in _CAUSES:
-        if cause.said.search(said):
-            return SandboxUnavailable(f"no sandbox can be started: {cause.message}", hint=cause.hint)
+        if not cause.said.search(said):
+            continue
+        message = f"no sandbox can be started: {cause.message}"
+        if cause.denies:
+            return NamespacesDenied(message, hint=cause.hint, cause=cause.message)
+        return SandboxUnavailable(message, hint=cause.hint)
     return SandboxUnavailable(
         "the sandbox did not start, for a reason that is not known",
         hint="The server's log has what was said. `vaporform-mcp doctor` tests this machine step by step.",

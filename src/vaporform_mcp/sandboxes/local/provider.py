@@ -1,4 +1,4 @@
-"""The local provider: sandboxes on this machine, made with bubblewrap."""
+"""The local provider: sandboxes on this machine."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from anyio.abc import TaskGroup
 from vaporform_mcp.background import background
 from vaporform_mcp.errors import NotSupported, SandboxUnavailable
 from vaporform_mcp.sandboxes.base import OnPhase, ProviderInfo, SandboxInfo
-from vaporform_mcp.sandboxes.local import cgroups, layout
-from vaporform_mcp.sandboxes.local.attach import attach, finish
-from vaporform_mcp.sandboxes.local.config import LocalConfig
+from vaporform_mcp.sandboxes.local import cgroups, layout, reach
+from vaporform_mcp.sandboxes.local.attach import finish
+from vaporform_mcp.sandboxes.local.config import Level, LocalConfig
 from vaporform_mcp.sandboxes.local.diskfaults import disk_faults
+from vaporform_mcp.sandboxes.local.levels import Levels
 from vaporform_mcp.sandboxes.local.limits import gaps_of
 from vaporform_mcp.sandboxes.local.preparing import Prepared, prepare
 from vaporform_mcp.sandboxes.local.previews import PreviewForwarder
-from vaporform_mcp.sandboxes.local.removal import remove
 from vaporform_mcp.sandboxes.local.sandbox import LocalSandbox
 from vaporform_mcp.sandboxes.local.versions import Versions
 from vaporform_mcp.types import Network, Phase, Spec
@@ -32,9 +32,6 @@ from vaporform_mcp.types import Network, Phase, Spec
 __all__ = ["LocalProvider", "open_local"]
 
 log = logging.getLogger(__name__)
-
-ISOLATION = "namespaces"
-"""The level: own user, process, network, mount and IPC namespaces, no privileges, filtered system calls."""
 
 OPEN_FILES = 16_384
 """What the server wants for itself: a sandbox's connections can take several hundred, the usual limit is 1,024."""
@@ -67,6 +64,7 @@ class LocalProvider:
         self._previews = previews
         self._live: dict[tuple[str, int], LocalSandbox] = {}
         self._acquiring: dict[tuple[str, int], anyio.Lock] = {}
+        self._levels = Levels(config, tasks)
         self._preparing = anyio.Lock()
         self._prepared: Prepared | None = None
         self._versions = Versions(config.data_dir / "toolchains.json")
@@ -88,7 +86,7 @@ class LocalProvider:
             folder = layout.folder_of(self._config.data_dir, workspace_id, epoch)
             layout.create(folder)
             prepared = await self._ready()
-            attached = await attach(folder, prepared.recipe(network, spec.env), self._tasks)
+            attached = await self._levels.attach(folder, prepared, network, spec.env)
             sandbox = LocalSandbox(
                 folder,
                 attached,
@@ -125,7 +123,7 @@ class LocalProvider:
         config = self._config
         return ProviderInfo(
             name=self.name,
-            isolation=ISOLATION,
+            isolation=self._levels.level,
             images=(),
             snapshots=(),
             public_previews=False,
@@ -178,21 +176,36 @@ class LocalProvider:
 
     async def _describe(self, sandbox: LocalSandbox) -> SandboxInfo:
         prepared = await self._ready()
-        network = sandbox.network
-        return SandboxInfo(
-            isolation=ISOLATION,
-            gaps=[
-                *gaps_of(
-                    self._config,
-                    network,
-                    own_user=os.geteuid() == 0,
-                    in_cgroup=cgroups.holds(sandbox.supervisor_pid),
-                ),
-                *(prepared.egress.gaps if network == "internet" else ()),
-            ],
-            network=network,
-            toolchains=await self._versions.of(sandbox, prepared.path, prepared.binds),
+        network, level = sandbox.network, sandbox.isolation
+        gaps = gaps_of(
+            self._config,
+            network,
+            own_user=os.geteuid() == 0,
+            in_cgroup=cgroups.holds(sandbox.supervisor_pid),
+            level=level,
         )
+        reason, mend = self._reason(level)
+        return SandboxInfo(
+            isolation=level,
+            gaps=[*gaps, *prepared.gaps(level), *(prepared.egress.gaps if network == "internet" else ())],
+            network=network,
+            toolchains=await self._versions.of(
+                sandbox, prepared.path(level), prepared.binds(level), host_path=prepared.host_path
+            ),
+            reason=reason,
+            mend=mend,
+        )
+
+    def _reason(self, level: Level) -> tuple[str, str]:
+        """Why the level is not a better one, and what would make it one."""
+        if level == "namespaces":
+            return "", ""
+        if self._config.isolation == "restricted":
+            return "the settings ask for no more", "Leave VAPORFORM_LOCAL__ISOLATION out."
+        denied = self._levels.denied
+        if denied is None:
+            return "another server started it so", ""
+        return denied.cause, denied.hint
 
     async def _open_preview(self, workspace_id: str, port: int, preferred: int | None) -> int:
         return await self._previews.open(workspace_id, port, partial(self._connect, workspace_id, port), preferred)
@@ -214,7 +227,7 @@ def _allow_open_files() -> None:
 
 def _remove(path: Path) -> None:
     try:
-        remove(path)
+        reach.remove_all(path)
     except OSError as error:
         log.warning("a removed sandbox's files are still there: %s", error)
         raise SandboxUnavailable(

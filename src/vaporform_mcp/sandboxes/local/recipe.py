@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
-from vaporform_mcp import __version__
-from vaporform_mcp.sandboxes.local.bubblewrap import Bind, Bubblewrap, Shape, Word, arguments, digest
-from vaporform_mcp.sandboxes.local.config import LocalConfig
+from vaporform_mcp.sandboxes.local.cgroups import Cgroup
+from vaporform_mcp.sandboxes.local.config import Level, LocalConfig
 from vaporform_mcp.sandboxes.local.fields import JsonValue
-from vaporform_mcp.sandboxes.local.inside.wire import PROTOCOL
-from vaporform_mcp.sandboxes.local.launch import Interpreter
+from vaporform_mcp.sandboxes.local.launch import Started
 from vaporform_mcp.sandboxes.local.layout import Folder
-from vaporform_mcp.sandboxes.local.limits import MAX_COMMANDS, limits_of
-from vaporform_mcp.types import Network
+from vaporform_mcp.sandboxes.local.limits import MAX_COMMANDS
 
-__all__ = ["Fingerprint", "Recipe"]
+__all__ = ["RESTRICTED", "Fingerprint", "Recipe", "supervisor_settings"]
+
+RESTRICTED = "restricted-"
+"""What the policy of a sandbox at that level begins with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fingerprint:
     """What a supervisor was started with, as it tells in its greeting.
 
-    `policy` names the limits and the network it has, `shape` everything; `start` counts the starts of this sandbox,
-    `files` is the birth of the folder shown as /workspace.
+    `policy` names the level, the limits and the network it has, `shape` everything; `start` counts the starts of this
+    sandbox, `files` is the birth of the folder that is the workspace.
     """
 
     policy: str
@@ -34,6 +35,10 @@ class Fingerprint:
 
     def __str__(self) -> str:
         return f"{self.policy}.{self.shape}.{self.start}.{self.files}"
+
+    @property
+    def level(self) -> Level:
+        return "restricted" if self.policy.startswith(RESTRICTED) else "namespaces"
 
     @classmethod
     def parse(cls, text: str) -> Fingerprint:
@@ -46,62 +51,53 @@ class Fingerprint:
         return cls(policy="", shape="", start=0, files="")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
-    """Everything needed to start a sandbox. `environment` is its commands'; `contents` and `binds` are shown."""
+class Recipe(Protocol):
+    """Everything needed to start a sandbox of one level."""
 
-    config: LocalConfig
-    network: Network
-    bubblewrap: Bubblewrap
-    interpreter: Interpreter
-    seccomp: bytes
-    shell: str
-    environment: Mapping[str, str]
-    binds: Sequence[Bind]
-    contents: Mapping[str, bytes]
+    @property
+    def config(self) -> LocalConfig: ...
 
-    def words(self, folder: Folder, listen: int, settings: int) -> list[Word]:
-        """Bubblewrap's arguments, with the descriptors that the supervisor finds its socket and settings at."""
-        return arguments(
-            Shape(
-                files=str(folder.files),
-                home=str(folder.home),
-                own_network=self.network != "host",
-                tmp_bytes=self.config.tmp_mb << 20,
-                binds=[*self.interpreter.binds, *self.binds],
-                shell=self.shell,
-                contents=self.contents,
-                seccomp=self.seccomp,
-                environment=self.interpreter.environment,
-                command=self.interpreter.command(listen, settings),
-            )
-        )
+    @property
+    def level(self) -> Level: ...
 
     def fingerprint(self, folder: Folder, *, start: int, files: str, dropped: bool) -> Fingerprint:
-        limits = limits_of(self.config, own_user=dropped)
-        policy = digest(self.network, sorted(limits.items()), self.config.tmp_mb, self.seccomp, dropped)
-        words = self.words(folder, -1, -1)
-        shape = digest(
-            __version__,
-            PROTOCOL,
-            self.bubblewrap.version,
-            words,
-            sorted(self.environment.items()),
-            self.config.linger_s,
-        )
-        return Fingerprint(policy=policy, shape=shape, start=start, files=files)
+        """`dropped`: its commands run as a user of their own on the host."""
+        ...
 
-    def settings(self, folder: Folder, fingerprint: Fingerprint, *, dropped: bool) -> bytes:
-        """What the supervisor reads when it starts."""
-        settings: Mapping[str, JsonValue] = {
-            "workspace": folder.workspace_id,
-            "epoch": folder.epoch,
-            "config": str(fingerprint),
-            "linger_s": self.config.linger_s,
-            "env": dict(self.environment),
-            "shell": self.shell,
-            "limits": dict(limits_of(self.config, own_user=dropped)),
-            "max_processes": MAX_COMMANDS,
-            "outside_only": True,
-        }
-        return json.dumps(settings).encode()
+    async def make_ready(self, folder: Folder, uid: int | None) -> None:
+        """Make what it needs in its folder, for the user that commands run as. Only under the folder's lock.
+
+        Raises:
+            SandboxUnavailable: this cannot be had.
+            OSError: the disk refuses it.
+        """
+        ...
+
+    def start(
+        self, folder: Folder, fingerprint: Fingerprint, *, uid: int | None, cgroup: Cgroup | None, listener: int
+    ) -> Started:
+        """Start it; `listener` is the descriptor on which it is to be attached to. Raises `OSError`."""
+        ...
+
+
+def supervisor_settings(
+    folder: Folder,
+    fingerprint: Fingerprint,
+    config: LocalConfig,
+    environment: Mapping[str, str],
+    limits: Mapping[str, int],
+    more: Mapping[str, JsonValue],
+) -> bytes:
+    """What the supervisor reads when it starts. `environment` is its commands' and names their shell."""
+    settings: Mapping[str, JsonValue] = {
+        "workspace": folder.workspace_id,
+        "epoch": folder.epoch,
+        "config": str(fingerprint),
+        "linger_s": config.linger_s,
+        "env": dict(environment),
+        "shell": environment["SHELL"],
+        "limits": dict(limits),
+        "max_processes": MAX_COMMANDS,
+        **more,
+    }
+    return json.dumps(settings).encode()

@@ -10,7 +10,7 @@ from anyio.abc import ByteStream, SocketStream
 
 from vaporform_mcp.errors import InvalidArgument
 from vaporform_mcp.sandboxes.base import Preview, SandboxInfo
-from vaporform_mcp.sandboxes.local import marks
+from vaporform_mcp.sandboxes.local import hostports, marks
 from vaporform_mcp.sandboxes.local.attach import Attached
 from vaporform_mcp.sandboxes.local.commands import Commands
 from vaporform_mcp.sandboxes.local.diskfaults import disk_faults
@@ -63,6 +63,8 @@ class LocalSandbox(Commands, Files):
     async def preview(self, port: int, *, preferred: int | None = None) -> Preview:
         _check_port(port)
         self.check()
+        if self.isolation == "restricted":
+            return Preview(port=port, url=hostports.url_of(port, await self.listening_ports()), public=False)
         host_port = await self._open_preview(port, preferred)
         return Preview(port=port, url=f"http://127.0.0.1:{host_port}", public=False)
 

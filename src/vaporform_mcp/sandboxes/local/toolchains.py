@@ -72,6 +72,16 @@ class Toolchain:
     bind: Bind
     path: str
 
+    @property
+    def is_tree(self) -> bool:
+        """Whether it is a folder; else it is a single program."""
+        return f"{self.path}/".startswith(f"{self.bind.target}/")
+
+    @property
+    def host_path(self) -> str:
+        """What a tree adds to the PATH where it is shown at its own place."""
+        return self.bind.source + self.path.removeprefix(self.bind.target)
+
 
 def discover(environment: Mapping[str, str], adjustments: Sequence[str], *, private: Path) -> list[Toolchain]:
     """The toolchains of the user whose PATH and HOME these are, in the order of their PATH.

@@ -16,6 +16,7 @@ from vaporform_mcp.errors import VaporformError
 from vaporform_mcp.sandboxes.base import Command
 from vaporform_mcp.sandboxes.local.bubblewrap import Bind
 from vaporform_mcp.sandboxes.local.commands import Commands
+from vaporform_mcp.sandboxes.local.config import Level
 
 __all__ = ["Versions"]
 
@@ -45,21 +46,25 @@ class Versions:
     def __init__(self, file: Path) -> None:
         self._file = file
         self._asking = anyio.Lock()
-        self._found: Mapping[str, str] = {}
+        self._found: dict[Level, Mapping[str, str]] = {}
 
-    async def of(self, sandbox: Commands, path: str, binds: Sequence[Bind]) -> Mapping[str, str]:
-        """Each program on that PATH, with its version, or "" where it does not say; empty where nobody can be asked.
+    async def of(self, sandbox: Commands, path: str, binds: Sequence[Bind], *, host_path: str) -> Mapping[str, str]:
+        """Each program that a command finds, with its version, or "" where it does not say; empty where nobody can be
+        asked.
 
-        `binds` tell which folders of the PATH are elsewhere on the host.
+        `path` is the PATH in namespaces, and `binds` tell which folders of it are elsewhere on the host; `host_path` is
+        the PATH of a sandbox that sees the host's own paths. The sandbox's home is in neither: it may pretend anything.
         """
+        level = sandbox.isolation
         async with self._asking:
-            if not self._found:
-                programs = await anyio.to_thread.run_sync(_fingerprint, path, binds)
-                self._found = self._kept(programs)
-                if not self._found:
-                    self._found = await _ask(sandbox, path)
-                    self._keep(programs, self._found)
-            return self._found
+            if not self._found.get(level):
+                programs = f"{level} {await anyio.to_thread.run_sync(_fingerprint, path, binds)}"
+                self._found[level] = self._kept(programs)
+                if not self._found[level]:
+                    own = path if level == "namespaces" else f"{sandbox.tools}:{host_path}"
+                    self._found[level] = await _ask(sandbox, own)
+                    self._keep(programs, self._found[level])
+            return self._found[level]
 
     def _kept(self, programs: str) -> Mapping[str, str]:
         try:
@@ -111,7 +116,7 @@ async def _ask(sandbox: Commands, path: str) -> Mapping[str, str]:
         for name, option in _ASKED.items()
     ]
     # Nothing to ask the network about, and nothing to leave in the workspace.
-    command = Command(text="\n".join([*lines, "wait"]), cwd="/tmp", env={"PATH": path})  # noqa: S108  # inside
+    command = Command(text="\n".join([*lines, "wait"]), cwd=sandbox.scratch, env={"PATH": path})
     try:
         said = await sandbox.ask_program(command, within_s=_ASK_S)
     except VaporformError:

@@ -103,6 +103,7 @@ def _to_row(record: WorkspaceRecord) -> _Row:
         "previews": {str(inner): outer for inner, outer in record.previews.items()},
         "commands": list(record.commands),
         "dev_command": record.dev_command,
+        "isolation": record.isolation,
     }
     return (
         record.id,
@@ -131,6 +132,7 @@ def _from_row(row: _Row) -> WorkspaceRecord:
         previews={int(inner): outer for inner, outer in rest["previews"].items()},
         commands=tuple(rest["commands"]),
         dev_command=rest["dev_command"],
+        isolation=rest.get("isolation"),  # records of the first versions have none
         deleted_at=deleted_at,
         version=version,
     )

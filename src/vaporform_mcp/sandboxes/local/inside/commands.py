@@ -8,7 +8,7 @@ from collections import deque
 
 from .faults import Refused
 from .keeper import MAX_MESSAGE_BYTES, Order, fork_keeper
-from .kernel import kill_below, send_signal
+from .kernel import kill_all_at_once, kill_below, send_signal
 from .output import OutputLog
 from .process import Process
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from .config import Config
+    from .confinement import Confinement
     from .keeper import Keeper
     from .loop import Loop
 
@@ -38,9 +39,10 @@ REFILL_S = 0.02
 class Commands:
     """Owns every child of the supervisor; others that fork, such as scans, register theirs with `adopt`."""
 
-    def __init__(self, loop: Loop, config: Config) -> None:
+    def __init__(self, loop: Loop, config: Config, confinement: Confinement | None = None) -> None:
         self._loop = loop
         self._config = config
+        self._confinement = confinement
         self._processes: dict[str, Process] = {}
         self._by_keeper: dict[int, Process] = {}
         self._others: dict[int, Callable[[], None]] = {}
@@ -117,6 +119,8 @@ class Commands:
     def adopt(self, pid: int, ended: Callable[[], None]) -> None:
         """Know a child that is no keeper; `ended` is called when it has been collected."""
         self._others[pid] = ended
+        if self._confinement is not None:
+            self._confinement.spared.add(pid)
 
     # Keepers ---------------------------------------------------------------------------------------------------
 
@@ -129,7 +133,7 @@ class Commands:
                 return spare
             spare.close()
         try:
-            return fork_keeper(self._config.limits, order)
+            return self._fork(order)
         except OSError:
             raise Refused(
                 "limit", "the machine cannot start another process", "Stop processes that are not needed."
@@ -139,9 +143,15 @@ class Commands:
         self._refilling = False
         if self._spare is None:
             try:
-                self._spare = fork_keeper(self._config.limits)
+                self._spare = self._fork()
             except OSError:
                 return  # the next command tries again, and tells of it
+
+    def _fork(self, order: Order | None = None) -> Keeper:
+        confinement = self._confinement
+        if confinement is None:
+            return fork_keeper(self._config.limits, order)
+        return confinement.start(lambda: fork_keeper(self._config.limits, order, confinement.bereaved))
 
     # What has ended --------------------------------------------------------------------------------------------
 
@@ -176,6 +186,8 @@ class Commands:
                 self._orphaned.append(process)
                 self._sweep()
         elif (ended := self._others.pop(pid, None)) is not None:
+            if self._confinement is not None:
+                self._confinement.spared.discard(pid)
             ended()
         elif self._spare is not None and self._spare.pid == pid:
             self._spare.close()
@@ -216,4 +228,5 @@ class Commands:
 
     def kill_all(self) -> int:
         """Kill every descendant of the supervisor. Says how many there were."""
+        kill_all_at_once()
         return kill_below(os.getpid())

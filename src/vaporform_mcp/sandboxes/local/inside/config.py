@@ -6,16 +6,40 @@ import json
 import os
 import stat
 
-__all__ = ["Config", "read_config"]
+__all__ = ["NETWORKS", "Config", "Restricted", "read_config"]
 
 MAX_CONFIG_BYTES = 4 * 1024 * 1024
+
+
+NETWORKS = ("internet", "none", "host")
+
+
+class Restricted:
+    """How a sandbox without namespaces is confined.
+
+    `read` has paths that may be read and, where marked x, executed; what is in `write` may be changed too. Of the
+    `network`, internet and none are this machine's loopback as far as the sandbox itself listens there; internet is
+    also `egress`, a descriptor of the proxy's listening socket. `uid` is whom a supervisor of root's becomes. `abi`
+    bounds what is used of Landlock, and `addfd` does without copies of commands' descriptors; both are for tests.
+    """
+
+    def __init__(self, fields: dict[str, object]) -> None:
+        self.read = [(_item(each, 0), _item(each, 1) == "x") for each in _list(fields, "read")]
+        self.write = [each for each in _list(fields, "write") if isinstance(each, str)]
+        self.network = _text(fields, "network", "none")
+        self.egress = _optional(fields, "egress")
+        self.uid = _optional(fields, "uid")
+        self.abi = _optional(fields, "abi")
+        self.addfd = fields.get("addfd", False) is True
+        if self.network not in NETWORKS:
+            raise ValueError("network")
 
 
 class Config:
     """`workspace`, `epoch` and `digest` are repeated in every greeting. `env` is the environment of commands.
 
     `outside_only` refuses peers that have a process id in our own namespace: commands. `root` is where the workspace
-    is, `spool_dir` where long output goes; both are fixed in a real sandbox.
+    is, `spool_dir` where long output goes; both are fixed in a sandbox with namespaces. Without, it is `restricted`.
     """
 
     def __init__(self, fields: dict[str, object]) -> None:
@@ -30,6 +54,8 @@ class Config:
         self.outside_only = fields.get("outside_only", True) is not False
         self.root = _text(fields, "root", "/workspace")
         self.spool_dir = _text(fields, "spool_dir", "/tmp/vaporform")  # noqa: S108  # private to the sandbox
+        restricted = _object(fields, "restricted") if fields.get("restricted") is not None else None
+        self.restricted = Restricted(restricted) if restricted is not None else None
 
 
 def read_config(descriptor: int) -> Config:
@@ -63,3 +89,23 @@ def _object(fields: dict[str, object], name: str) -> dict[str, object]:
     if not isinstance(value, dict):
         raise TypeError(name)
     return {**value}  # pyright: ignore[reportUnknownVariableType]  # it holds anything
+
+
+def _optional(fields: dict[str, object], name: str) -> int | None:
+    value = fields.get(name)
+    if value is not None and not isinstance(value, int):
+        raise TypeError(name)
+    return value
+
+
+def _list(fields: dict[str, object], name: str) -> list[object]:
+    value: object = fields.get(name, [])
+    if not isinstance(value, list):
+        raise TypeError(name)
+    return [*value]  # pyright: ignore[reportUnknownVariableType]  # it holds anything
+
+
+def _item(pair: object, index: int) -> str:
+    if isinstance(pair, list) and len(pair) == 2 and isinstance(pair[index], str):  # pyright: ignore[reportUnknownArgumentType]
+        return pair[index]  # pyright: ignore[reportUnknownVariableType]
+    raise TypeError("read")

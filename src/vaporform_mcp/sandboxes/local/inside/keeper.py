@@ -16,13 +16,13 @@ import struct
 import sys
 import time
 
-from .kernel import apply_limits, become_subreaper, close_all_but
+from .kernel import apply_limits, become_subreaper, close_all_but, signal_when_parent_ends
 
 __all__ = ["CANNOT_ENTER", "CANNOT_START", "ENDED", "MAX_MESSAGE_BYTES", "STARTED", "Keeper", "Order", "fork_keeper"]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 REPORT = struct.Struct("!ci")
 """A keeper's message: one of the kinds below with the process id, the wait status, or the errno."""
@@ -133,8 +133,14 @@ class Keeper:
         self.close_output()
 
 
-def fork_keeper(limits: Mapping[str, int], order: Order | None = None) -> Keeper:
-    """A keeper that waits to be told, or that runs `order` at once. Raises `OSError` where no process can be had."""
+def fork_keeper(
+    limits: Mapping[str, int], order: Order | None = None, bereaved: Callable[[], None] | None = None
+) -> Keeper:
+    """A keeper that waits to be told, or that runs `order` at once. Raises `OSError` where no process can be had.
+
+    `bereaved` is what it does when the supervisor has ended; None where it then ends anyway, with their namespace.
+    """
+    supervisor = os.getpid()
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     opened: list[int] = []
     try:
@@ -150,6 +156,8 @@ def fork_keeper(limits: Mapping[str, int], order: Order | None = None) -> Keeper
         raise
     if pid == 0:
         try:
+            if bereaved is not None:
+                _mind(supervisor, bereaved)
             _keep(theirs, read_end, write_end, limits, order)
         except BaseException as error:  # noqa: BLE001  # nothing of this process may go on as a second supervisor
             sys.excepthook(type(error), error, error.__traceback__)
@@ -171,7 +179,8 @@ def _keep(
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     # Caught, not ignored: what is ignored stays so in the command. A command may signal its parent.
     for number in _CAUGHT:
-        signal.signal(number, _do_nothing)
+        if signal.getsignal(number) in {signal.SIG_DFL, signal.SIG_IGN}:
+            signal.signal(number, _do_nothing)
     for number in _DEFAULT:
         signal.signal(number, signal.SIG_DFL)
     gc.disable()
@@ -190,6 +199,21 @@ def _keep(
     for each in (read_end, write_end, null):
         os.close(each)
     _reap(channel, main)
+
+
+def _mind(supervisor: int, bereaved: Callable[[], None]) -> None:
+    """Call `bereaved` when the supervisor has ended."""
+
+    def look(_signal: int, _frame: object) -> None:
+        # It comes when the thread that forked us has ended, at first, and anybody may send it.
+        if os.getppid() != supervisor:
+            bereaved()
+
+    # Stopped by a command, a process is set going again when its group has lost the last parent in its session.
+    os.setpgid(0, 0)
+    signal.signal(signal.SIGHUP, look)
+    signal_when_parent_ends(signal.SIGHUP)
+    look(0, None)
 
 
 def _start(channel: socket.socket, order: Order, stdin: int, output: int) -> int:
@@ -234,8 +258,8 @@ def _rehearse(null: int) -> None:
     """
     order = Order(program="/dev/null", command="", cwd=".", env={"PATH": ""}, stdin=False, confirm=False)
     order = Order.decode(order.encode())
-    os.chdir(order.cwd)
     try:
+        os.chdir(order.cwd)
         _spawn(order.program, order.command, order.env, null, null)
     except OSError:
         REPORT.pack(ENDED, 0)

@@ -9,20 +9,26 @@ import signal
 import sys
 
 __all__ = [
+    "allow_inspection",
     "apply_limits",
     "become_subreaper",
     "close_all_but",
     "forbid_inspection",
+    "kill_all_at_once",
     "kill_below",
+    "parent_of",
+    "reach_all_by",
     "send_signal",
+    "signal_when_parent_ends",
     "signals_as_reads",
     "terminate_below",
 ]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
+_PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
 _PR_SET_CHILD_SUBREAPER = 36
 _SIGSET_BYTES = 128
@@ -30,10 +36,17 @@ _MAX_ROUNDS = 5
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
+_reach_all: list[Callable[[int], None]] = []
+
 
 def forbid_inspection() -> None:
     """Deny processes of the same user ptrace, and our memory and descriptors under /proc; children inherit it."""
     _prctl(_PR_SET_DUMPABLE, 0)
+
+
+def allow_inspection() -> None:
+    """Take that back, for this process."""
+    _prctl(_PR_SET_DUMPABLE, 1)
 
 
 def become_subreaper() -> None:
@@ -87,7 +100,7 @@ def signals_as_reads(numbers: Collection[int]) -> int:
     return descriptor
 
 
-def kill_below(root: int, spared: Collection[int] = ()) -> int:
+def kill_below(root: int, spared: Collection[int] = (), signal_by: Callable[[int, int], None] = send_signal) -> int:
     """Kill every descendant of the process `root`, but not `spared` nor what is below them. Says how many there were.
 
     Each is stopped before any is killed: of processes that fork faster than they are killed one would always be left.
@@ -99,28 +112,49 @@ def kill_below(root: int, spared: Collection[int] = ()) -> int:
         if not found:
             break
         for pid in found:
-            send_signal(pid, signal.SIGSTOP)
+            signal_by(pid, signal.SIGSTOP)
         victims |= found
     else:
-        if os.getpid() == 1:
-            return _kill_frozen(root, spared)
+        reach = _signal_namespace if os.getpid() == 1 else next(iter(_reach_all), None)
+        if reach is not None:
+            return _kill_frozen(root, spared, reach)
     for pid in victims:
-        send_signal(pid, signal.SIGKILL)
+        signal_by(pid, signal.SIGKILL)
     return len(victims)
 
 
-def _kill_frozen(root: int, spared: Collection[int]) -> int:
-    """`kill_below` for processes that come faster than they are found, while the whole namespace stands still."""
-    # From PID 1 this reaches everything else in its namespace, at one moment: what is being forked is stopped too.
-    # From any other process it would reach far more.
-    os.kill(-1, signal.SIGSTOP)
+def _kill_frozen(root: int, spared: Collection[int], reach: Callable[[int], None]) -> int:
+    """`kill_below` for processes that come faster than they are found, while all that `reach` signals stands still."""
+    # At one moment: what is being forked is stopped too.
+    reach(signal.SIGSTOP)
     try:
         victims = _below(root, spared)
         for pid in victims:
             send_signal(pid, signal.SIGKILL)
     finally:
-        os.kill(-1, signal.SIGCONT)
+        reach(signal.SIGCONT)
     return len(victims)
+
+
+def _signal_namespace(number: int) -> None:
+    # From PID 1 this reaches everything else in its namespace; from any other process it would reach far more.
+    os.kill(-1, number)
+
+
+def reach_all_by(reach: Callable[[int], None]) -> None:
+    """Have a way to signal all processes of the sandbox at one moment, and no other, where there is no PID 1."""
+    _reach_all[:] = [reach]
+
+
+def kill_all_at_once() -> None:
+    """Kill all processes of the sandbox, where there is such a way."""
+    for reach in _reach_all:
+        reach(signal.SIGKILL)
+
+
+def signal_when_parent_ends(number: int) -> None:
+    """Have that signal come to this process when the thread that forked it has ended, and again with its process."""
+    _prctl(_PR_SET_PDEATHSIG, number)
 
 
 def terminate_below(root: int) -> None:
@@ -135,7 +169,7 @@ def _below(root: int, spared: Collection[int]) -> set[int]:
     for name in os.listdir("/proc"):
         if name.isdigit():
             pid = int(name)
-            parent = _parent(name)
+            parent = parent_of(name)
             if parent:
                 children.setdefault(parent, []).append(pid)
     found: set[int] = set()
@@ -148,7 +182,8 @@ def _below(root: int, spared: Collection[int]) -> set[int]:
     return found
 
 
-def _parent(name: str) -> int:
+def parent_of(name: int | str) -> int:
+    """The parent of a process, by its number; 0 where there is none."""
     try:
         opened = os.open(f"/proc/{name}/stat", os.O_RDONLY | os.O_CLOEXEC)
         try:

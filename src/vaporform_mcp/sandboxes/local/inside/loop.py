@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import heapq
+import os
 import select
 import time
+from collections import deque
 
 __all__ = ["READ", "WRITE", "Loop", "Timer"]
 
@@ -42,6 +44,8 @@ class Loop:
         self._number = 0
         self._quiet: list[Callable[[], None]] = []
         self._running = False
+        self._bell = -1
+        self._calls: deque[Callable[[], None]] = deque()
 
     def watch(self, descriptor: int, callback: Callable[[], None], events: int = READ) -> None:
         """Call `callback` whenever the descriptor is ready, or broken, until `unwatch`. Again: replaces what was."""
@@ -66,6 +70,21 @@ class Loop:
         self._number += 1
         heapq.heappush(self._timers, (time.monotonic() + delay_s, self._number, timer))
         return timer
+
+    def accept_calls(self) -> None:
+        """Let other threads call in, by `from_thread`."""
+        self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self.watch(self._bell, self._called)
+
+    def from_thread(self, callback: Callable[[], None]) -> None:
+        """Call once, soon, on the loop's thread. The one method that others may use, after `accept_calls`."""
+        self._calls.append(callback)
+        os.eventfd_write(self._bell, 1)
+
+    def _called(self) -> None:
+        os.eventfd_read(self._bell)
+        while self._calls:
+            self._calls.popleft()()
 
     def when_quiet(self, callback: Callable[[], None]) -> None:
         """Call once, as soon as nothing else is to be done."""

@@ -15,6 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from .confinement import Confinement
     from .connection import Connection
     from .loop import Loop, Timer
     from .request import Request
@@ -35,10 +36,11 @@ _NO_SERVER = (
 
 
 class Network:
-    def __init__(self, loop: Loop) -> None:
+    def __init__(self, loop: Loop, confinement: Confinement | None = None) -> None:
         self._loop = loop
         self._listeners: dict[int, _Listener] = {}
         self._table = PortTable()
+        self._confinement = confinement
 
     def operations(self) -> dict[str, Callable[[Request], None]]:
         return {"ports": self._ports, "connect": self._connect, "listen": self._listen}
@@ -49,13 +51,22 @@ class Network:
 
     def ports(self) -> set[int]:
         """Ports that commands listen on."""
+        if self._confinement is not None:
+            return self._confinement.own.ports(self._table)
         return self._table.listening() - self._listeners.keys()
 
     def _ports(self, request: Request) -> None:
         request.reply({"ports": sorted(self.ports())})
 
     def _connect(self, request: Request) -> None:
-        _Connect(self._loop, request, _port(request))
+        port = _port(request)
+        if self._confinement is not None and not self._confinement.own.has(self._table, port):
+            raise Refused(
+                "not_found",
+                f"port {port} of this computer is not one that this sandbox serves at",
+                "Start a server there first; where another program has the port, use another.",
+            )
+        _Connect(self._loop, request, port)
 
     def _listen(self, request: Request) -> None:
         port, kind = _port(request), request.text("kind")
@@ -66,7 +77,7 @@ class Network:
             if len(self._listeners) >= MAX_LISTENERS:
                 raise Refused("limit", f"{MAX_LISTENERS} ports are listened on already")
             try:
-                listener = self._listeners[port] = _Listener(self._loop, port, answers=kind == "egress")
+                listener = self._listeners[port] = self._open(port, kind)
             except OSError as error:
                 if error.errno == errno.EADDRINUSE:
                     raise Refused("conflict", f"port {port} is in use in the sandbox", "Choose another.") from None
@@ -74,24 +85,30 @@ class Network:
         listener.lend(request.connection)
         request.reply({}, descriptors=[listener.descriptor])
 
+    def _open(self, port: int, kind: str) -> _Listener:
+        answers = kind == "egress"
+        if self._confinement is None:
+            return _Listener(self._loop, _listening(port), answers=answers)
+        if kind == "egress":
+            # Made by whoever started us: here the port is one of the computer's, and not the same in every sandbox.
+            if self._confinement.egress is None:
+                raise Refused("not_supported", "the sandbox has no network")
+            return _Listener(self._loop, self._confinement.egress, answers=answers)
+        made = _listening(port)
+        self._confinement.own.lend(made.fileno())
+        return _Listener(self._loop, made, answers=answers)
+
 
 class _Listener:
     """A listening socket that is lent to servers; while nobody has it, whoever connects is told so."""
 
-    def __init__(self, loop: Loop, port: int, *, answers: bool) -> None:
+    def __init__(self, loop: Loop, listening: socket.socket, *, answers: bool) -> None:
         self._loop = loop
         self._answers = answers
         self._holders: set[Connection] = set()
         self._farewells = 0
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        try:
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            self._socket.bind(("127.0.0.1", port))
-            self._socket.listen(BACKLOG)
-            self._socket.setblocking(False)
-        except OSError:
-            self._socket.close()
-            raise
+        self._socket = listening
+        listening.setblocking(False)
 
     @property
     def descriptor(self) -> int:
@@ -221,6 +238,18 @@ class _Connect:
         self._request.refuse(
             Refused("not_found", f"nothing accepts connections on port {self._port}", "Start a server there first.")
         )
+
+
+def _listening(port: int) -> socket.socket:
+    made = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind(("127.0.0.1", port))
+        made.listen(BACKLOG)
+    except OSError:
+        made.close()
+        raise
+    return made
 
 
 def _port(request: Request) -> int:

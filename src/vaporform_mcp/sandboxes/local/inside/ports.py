@@ -1,4 +1,4 @@
-"""Which TCP ports listen on the sandbox's loopback."""
+"""Which TCP sockets listen on the loopback: all of a network namespace's."""
 
 from __future__ import annotations
 
@@ -6,6 +6,11 @@ import socket
 import struct
 
 __all__ = ["PortTable"]
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    Listener = tuple[bytes, int, int]
+    """Its address, in as many bytes as the family has; its port; its inode."""
 
 _SOCK_DIAG = 4
 _BY_FAMILY = struct.Struct("=IHHIIBBBBI48x")
@@ -36,6 +41,10 @@ class PortTable:
 
     def listening(self) -> set[int]:
         """Ports bound to loopback or to every address; nobody could reach another."""
+        return {port for _, port, _ in self.listeners()}
+
+    def listeners(self) -> set[Listener]:
+        """Those sockets, with what tells them apart."""
         # Not first from /proc/net/tcp: the kernel walks its table of all connections for that, which takes
         # milliseconds.
         try:
@@ -57,23 +66,23 @@ def _open() -> socket.socket:
     return asked
 
 
-def _ask(asked: socket.socket, family: int) -> set[int]:
+def _ask(asked: socket.socket, family: int) -> set[Listener]:
     asked.send(
         _BY_FAMILY.pack(_BY_FAMILY.size, _BY_FAMILY_TYPE, _DUMP, 1, 0, family, socket.IPPROTO_TCP, 0, 0, 1 << _LISTEN)
     )
-    found: set[int] = set()
+    found: set[Listener] = set()
     for _ in range(_MAX_ANSWERS):
         answer = asked.recv(65536)
         while len(answer) >= _HEADER.size:
             size, kind, *_ = _HEADER.unpack_from(answer)
             if kind == _DONE:
                 return found
-            if kind == _ERROR or size < _HEADER.size + 40:
+            if kind == _ERROR or size < _HEADER.size + 72:
                 break
-            # After the header: four bytes of state, then ports and addresses in network order.
-            (port,) = struct.unpack_from("!H", answer, 20)
+            # After the header: four bytes of state, then ports and addresses in network order; last the inode.
+            (port,), (inode,) = struct.unpack_from("!H", answer, 20), struct.unpack_from("=I", answer, 84)
             if _is_reachable(family, answer[24:40]):
-                found.add(port)
+                found.add((answer[24:28] if family == socket.AF_INET else answer[24:40], port, inode))
             answer = answer[(size + 3) & ~3 :]
         else:
             continue
@@ -89,20 +98,21 @@ def _is_reachable(family: int, address: bytes) -> bool:
     return address in {_ANY, _LOOPBACK6}
 
 
-def _read_tables() -> set[int]:
-    found: set[int] = set()
+def _read_tables() -> set[Listener]:
+    found: set[Listener] = set()
     for path, family in (("/proc/net/tcp", socket.AF_INET), ("/proc/net/tcp6", socket.AF_INET6)):
         try:
-            with open(path, encoding="ascii") as table:
-                lines = table.read().splitlines()[1:]
+            with open(path, "rb") as table:
+                lines = table.read().decode("ascii").splitlines()[1:]
         except OSError:
             continue
         for line in lines:
             fields = line.split()
-            if len(fields) > 3 and fields[3] == "0A":
+            if len(fields) > 9 and fields[3] == "0A":
                 address, _, port = fields[1].partition(":")
                 # Each four bytes are printed as one number of the machine's own byte order.
                 words = [int(address[at : at + 8], 16) for at in range(0, len(address), 8)]
-                if _is_reachable(family, struct.pack(f"={len(words)}I", *words)):
-                    found.add(int(port, 16))
+                packed = struct.pack(f"={len(words)}I", *words)
+                if _is_reachable(family, packed):
+                    found.add((packed, int(port, 16), int(fields[9])))
     return found

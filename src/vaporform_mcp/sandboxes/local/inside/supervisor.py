@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import struct
+import sys
 import time
 
 from .commands import Commands
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .config import Config
+    from .confinement import Confinement
     from .request import Request
 
 MAX_CONNECTIONS = 64
@@ -55,26 +57,42 @@ def main(listen_fd: int, config_fd: int) -> None:
     listener = socket.socket(fileno=listen_fd)
     listener.set_inheritable(False)
     listener.setblocking(False)
-    supervisor = Supervisor(listener, read_config(config_fd))
+    config = read_config(config_fd)
+    loop = Loop()
+    supervisor = Supervisor(listener, config, loop, _confine(config, loop))
     try:
         supervisor.run()
     finally:
         supervisor.kill_everything()
 
 
+def _confine(config: Config, loop: Loop) -> Confinement | None:
+    if config.restricted is None:
+        return None
+    # Where there are namespaces, none of this is loaded.
+    from .confinement import Confinement, Unconfined
+
+    try:
+        return Confinement(config, config.restricted, loop)
+    except Unconfined as error:
+        sys.stderr.write(f"restricted: {error}\n")
+        sys.exit(3)
+
+
 class Supervisor:
-    def __init__(self, listener: socket.socket, config: Config) -> None:
+    def __init__(self, listener: socket.socket, config: Config, loop: Loop, confinement: Confinement | None) -> None:
         self._config = config
+        self._confinement = confinement
         self._listener = listener
-        self._loop = Loop()
+        self._loop = loop
         self._root = Root(config.root)
         self._connections: set[Connection] = set()
         # Those that did more than look: whoever only looks, however often, does not keep the sandbox from ending.
         self._users: set[Connection] = set()
         self._started = time.monotonic()
         self._alone_since = self._started
-        self._commands = Commands(self._loop, config)
-        self._network = Network(self._loop)
+        self._commands = Commands(self._loop, config, confinement)
+        self._network = Network(self._loop, confinement)
         self._runs = Runs(self._loop, self._commands, self._root, self._network.ports)
         self._uploads = Uploads(self._root)
         self._scans = Scans(self._loop, self._root, self._commands)
@@ -164,11 +182,15 @@ class Supervisor:
         self._loop.watch(self._listener.fileno(), self._accept)
 
     def _is_welcome(self, accepted: socket.socket) -> bool:
-        if not self._config.outside_only:
+        if not self._config.outside_only and self._confinement is None:
             return True
         credentials = accepted.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        pid = _CREDENTIALS.unpack(credentials)[0]
+        if self._confinement is not None:
+            # What a command connects is connected by us.
+            return pid != os.getpid() and not self._confinement.owns(pid)
         # A process that has no number here is not of this sandbox.
-        return _CREDENTIALS.unpack(credentials)[0] == 0
+        return pid == 0
 
     def _disconnected(self, connection: Connection) -> None:
         self._connections.discard(connection)

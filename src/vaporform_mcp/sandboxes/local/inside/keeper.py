@@ -16,7 +16,8 @@ import struct
 import sys
 import time
 
-from .kernel import apply_limits, become_subreaper, close_all_but, signal_when_parent_ends
+from .bereavement import mind
+from .kernel import apply_limits, become_subreaper, close_all_but
 
 __all__ = ["CANNOT_ENTER", "CANNOT_START", "ENDED", "MAX_MESSAGE_BYTES", "STARTED", "Keeper", "Order", "fork_keeper"]
 
@@ -156,9 +157,8 @@ def fork_keeper(
         raise
     if pid == 0:
         try:
-            if bereaved is not None:
-                _mind(supervisor, bereaved)
-            _keep(theirs, read_end, write_end, limits, order)
+            unwanted = None if bereaved is None else mind(supervisor, bereaved)
+            _keep(theirs, read_end, write_end, limits, order, unwanted)
         except BaseException as error:  # noqa: BLE001  # nothing of this process may go on as a second supervisor
             sys.excepthook(type(error), error, error.__traceback__)
         finally:
@@ -173,9 +173,14 @@ def fork_keeper(
 
 
 def _keep(
-    channel: socket.socket, read_end: int, write_end: int, limits: Mapping[str, int], order: Order | None
+    channel: socket.socket,
+    read_end: int,
+    write_end: int,
+    limits: Mapping[str, int],
+    order: Order | None,
+    unwanted: Callable[[], None] | None,
 ) -> None:
-    """The life of a keeper; never returns to the supervisor's code."""
+    """The life of a keeper; never returns to the supervisor's code. `unwanted` comes last where it is told nothing."""
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     # Caught, not ignored: what is ignored stays so in the command. A command may signal its parent.
     for number in _CAUGHT:
@@ -192,6 +197,8 @@ def _keep(
         _rehearse(null)
         message = channel.recv(2 * MAX_MESSAGE_BYTES)
         if not message:
+            if unwanted is not None:
+                unwanted()
             os._exit(0)
         order = Order.decode(message)
     main = _start(channel, order, read_end if order.stdin else null, write_end)
@@ -199,21 +206,6 @@ def _keep(
     for each in (read_end, write_end, null):
         os.close(each)
     _reap(channel, main)
-
-
-def _mind(supervisor: int, bereaved: Callable[[], None]) -> None:
-    """Call `bereaved` when the supervisor has ended."""
-
-    def look(_signal: int, _frame: object) -> None:
-        # It comes when the thread that forked us has ended, at first, and anybody may send it.
-        if os.getppid() != supervisor:
-            bereaved()
-
-    # Stopped by a command, a process is set going again when its group has lost the last parent in its session.
-    os.setpgid(0, 0)
-    signal.signal(signal.SIGHUP, look)
-    signal_when_parent_ends(signal.SIGHUP)
-    look(0, None)
 
 
 def _start(channel: socket.socket, order: Order, stdin: int, output: int) -> int:

@@ -19,6 +19,7 @@ __all__ = [
     "parent_of",
     "reach_all_by",
     "send_signal",
+    "session_of",
     "signal_when_parent_ends",
     "signals_as_reads",
     "terminate_below",
@@ -150,6 +151,14 @@ def kill_all_at_once() -> None:
     """Kill all processes of the sandbox, where there is such a way."""
     for reach in _reach_all:
         reach(signal.SIGKILL)
+
+
+def session_of(pid: int) -> int:
+    """0 where there is no such process."""
+    try:
+        return os.getsid(pid)
+    except OSError:
+        return 0
 
 
 def signal_when_parent_ends(number: int) -> None:

@@ -99,12 +99,42 @@ PYTHON = Project(
     framework="Flask",
 )
 
+VITE = Project(
+    name=WorkspaceName("vite-shop"),
+    files={
+        "package.json": json.dumps(
+            {
+                "name": "front",
+                "private": True,
+                "type": "module",
+                "scripts": {"build": "vite build", "dev": "vite --port 5173 --strictPort"},
+                "devDependencies": {"vite": "^7.0.0"},
+            }
+        ),
+        "index.html": '<title>rice &amp; beans</title><script type="module" src="/main.js"></script>\n',
+        "main.js": 'document.body.append("rice");\n',
+        "native.c": '#include <stdio.h>\nint main(void) { return puts("compiled") == EOF; }\n',
+    },
+    install="npm install",
+    lost="node_modules",
+    test="npm run build && { ! command -v cc || { mkdir -p build && cc native.c -o build/native && build/native; }; }",
+    passed="built in",
+    serve="npm run dev",
+    port=5173,
+    page="rice &amp; beans",
+    framework="Vite",
+)
 
-@pytest.mark.parametrize("project", [NODE, PYTHON], ids=["npm", "pip"])
+
+@pytest.mark.parametrize(
+    ("project", "level"),
+    [(NODE, "auto"), (PYTHON, "auto"), (NODE, "restricted"), (PYTHON, "restricted"), (VITE, "restricted")],
+    ids=["npm", "pip", "npm, restricted", "pip, restricted", "vite and a compiler, restricted"],
+)
 def test_a_real_project_is_built_tested_served_and_comes_back_after_the_loss_of_its_sandbox(
-    tmp_path: Path, project: Project
+    tmp_path: Path, project: Project, level: str
 ) -> None:
-    with a_machine(tmp_path, **NETWORK) as machine, machine.server() as server:
+    with a_machine(tmp_path, VAPORFORM_LOCAL__ISOLATION=level, **NETWORK) as machine, machine.server() as server:
         server.call("open_workspace", name=project.name)
         for path, content in project.files.items():
             assert server.call("write_to_file", path=path, content=content, workspace=project.name).facts["mirrored"]

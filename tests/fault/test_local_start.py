@@ -31,9 +31,23 @@ SAID = {
     "bwrap: Can't find source path /home/alice/secret: No such file or directory": "reinstall",
     "bwrap: Can't create file /newroot/x: No space left on device": "space",
     "bwrap: Can't fork: Resource temporarily unavailable": "ps",
+    "bwrap: Creating new namespace failed: Cannot allocate memory": "ps",
+    "unprivileged: unshare: No space left on device": "max_user",
     "something new, about /home/alice/secret": "doctor",
     "": "doctor",
 }
+
+DENIED = {
+    "bwrap: setting up uid map: Permission denied",
+    "bwrap: loopback: Failed RTM_NEWADDR: Operation not permitted",
+    "bwrap: Creating new namespace failed: nesting depth or /proc/sys/user/max_*_namespaces exceeded",
+    "bwrap: No permissions to create new namespace, likely because the kernel does not allow it",
+    "bwrap: Creating new namespace failed: Operation not permitted",
+    "unprivileged: unshare: Operation not permitted",
+    "unprivileged: unshare: No space left on device",
+    "bwrap: Can't mount proc on /newroot/proc: Operation not permitted",
+}
+"""Where it is namespaces that cannot be had, and not something that another level needs as well."""
 
 
 @pytest.mark.parametrize("said", SAID)
@@ -41,6 +55,11 @@ def test_each_reason_has_its_mend_and_names_no_path(said: str) -> None:
     error = probe.explain(said)
     assert SAID[said] in error.hint
     assert "alice" not in f"{error} {error.hint}"
+
+
+@pytest.mark.parametrize("said", SAID)
+def test_only_where_namespaces_are_denied_another_level_is_tried(said: str) -> None:
+    assert isinstance(probe.explain(said), probe.NamespacesDenied) is (said in DENIED)
 
 
 @pytest.mark.parametrize(("platform", "mend"), [("win32", "WSL"), ("darwin", "Linux")])

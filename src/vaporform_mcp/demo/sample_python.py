@@ -58,8 +58,8 @@ def page(items):
 """Serves the list, and keeps it in a file."""
 
 import json
-import os
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from os import environ
 from pathlib import Path
 from urllib.parse import parse_qs
 
@@ -67,7 +67,7 @@ from page import page
 from shopping import add
 
 FILE = Path(__file__).parent / "data" / "list.json"
-PORT = int(os.environ.get("PORT", "8000"))
+PORT = int(environ.get("PORT", "8000"))
 
 
 def load():

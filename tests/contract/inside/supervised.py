@@ -264,6 +264,12 @@ def free_port() -> int:
         return int(found.getsockname()[1])
 
 
+def children(pid: int) -> list[str]:
+    """Of all its threads."""
+    found = [path.read_text().split() for path in Path(f"/proc/{pid}/task").glob("*/children")]
+    return [child for some in found for child in some]
+
+
 def until(condition: Callable[[], bool], *, within_s: float = WAIT_S) -> None:
     """Wait for what is to become true."""
     deadline = time.monotonic() + within_s

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from tests.contract.inside.supervised import (
     WAIT_S,
     Supervised,
+    children,
     free_port,
     supervise,
 )
@@ -130,6 +132,76 @@ def test_what_says_by_itself_where_it_goes_is_no_way_out(one: Supervised) -> Non
         *("EPERM", "EPERM", "EPROTONOSUPPORT", "EPROTONOSUPPORT", "EPROTONOSUPPORT", "EAFNOSUPPORT", "ENOTSUP"),
         *("EADDRNOTAVAIL", "EACCES"),
     ]
+
+
+OPTIONS = """
+import errno, socket
+for family, level, option in (
+    *((socket.AF_INET, 1, option) for option in (25, 62)),
+    *((socket.AF_INET, 0, option) for option in (4, 50)),
+    *((socket.AF_INET, 6, option) for option in (19, 30)),
+    *((socket.AF_INET6, 41, option) for option in (5, 6, 57, 76)),
+):
+    try:
+        socket.socket(family).setsockopt(level, option, b"lo\\0\\0")
+        print("set", level, option)
+    except OSError as error:
+        print(errno.errorcode[error.errno])
+with socket.socket() as ordinary:
+    ordinary.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    ordinary.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+"""
+
+
+def test_no_option_of_a_socket_leads_it_elsewhere(one: Supervised) -> None:
+    assert set(one.attach().python(OPTIONS).splitlines()) == {"ENOPROTOOPT"}
+
+
+SHARE = """
+import socket, sys
+version, port = sys.argv[1:]
+family, host = (socket.AF_INET6, "::1") if version == "6" else (socket.AF_INET, "127.0.0.1")
+with socket.socket(family) as one:
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    try:
+        one.bind((host, int(port)))
+        print("bound")
+    except OSError as error:
+        print(error.strerror)
+"""
+
+
+def test_no_port_is_shared_with_another_program_of_the_user(one: Supervised) -> None:
+    client = one.attach()
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        assert {client.python(SHARE, version, port).strip() for version in "46"} == {"Address already in use"}
+
+
+WASTE = """
+import ctypes, os, platform
+libc = ctypes.CDLL(None, use_errno=True)
+nowhere = ctypes.c_void_p(8)
+regular = os.open("/usr/bin/env", os.O_RDONLY)
+for _ in range(2000):
+    assert libc.listen(regular, 1) == -1
+    if platform.machine() == "x86_64":  # utimes and futimesat, which others do not have
+        assert libc.syscall(235, b"own", nowhere) == -1
+        assert libc.syscall(261, -100, b"own", nowhere) == -1
+"""
+
+
+def test_calls_that_fail_leave_nothing_open_in_the_supervisor(one: Supervised) -> None:
+    client = one.attach()
+    client.say("touch own")
+    client.python(WASTE)
+    assert client.say("echo alive") == "alive"
+    (supervisor,) = children(one.process.pid)
+    if os.geteuid() == 0:
+        assert len(list(Path(f"/proc/{supervisor}/fd").iterdir())) < 100
 
 
 FLIP = """

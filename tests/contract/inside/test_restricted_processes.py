@@ -13,6 +13,7 @@ from tests.contract.inside.supervised import (
     SUPERVISOR,
     WAIT_S,
     Supervised,
+    children,
     supervise,
     until,
 )
@@ -36,6 +37,24 @@ def test_neither_the_supervisor_nor_a_thread_of_it_can_be_signalled(each: Superv
     said = client.say(tries).splitlines()
     assert len(said) > 4
     assert "reached" not in said
+
+
+BY_FOLDER = """
+import os, signal, sys
+for number in sys.argv[1:]:
+    try:
+        signal.pidfd_send_signal(os.open(f"/proc/{number}", os.O_RDONLY | os.O_DIRECTORY), signal.SIGKILL)
+        print("reached")
+    except OSError as error:
+        print(error.strerror)
+"""
+
+
+def test_a_folder_of_proc_signals_neither_the_supervisor_nor_its_threads(each: Supervised) -> None:
+    client = each.attach()
+    threads = client.say(f"ls /proc/{SUPERVISOR}/task").split()
+    assert set(client.python(BY_FOLDER, *threads).splitlines()) == {"Function not implemented"}
+    assert client.say("echo alive") == "alive"
 
 
 def test_commands_signal_each_other(each: Supervised) -> None:
@@ -67,11 +86,48 @@ def test_with_the_supervisor_everything_dies(each: Supervised, first: str) -> No
     kill_the_supervisor(each, first)
 
 
+def test_with_its_guard_everything_dies(each: Supervised) -> None:
+    kill_the_supervisor(each, "true", guard=True)
+
+
+RACING = """
+import os, signal, sys
+supervisor = int(sys.argv[1])
+def state(pid):
+    try:
+        return open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()[:2]
+    except OSError:
+        return ["X", "0"]
+if os.fork():
+    os._exit(0)
+os.setsid()
+if os.fork():
+    os._exit(0)
+for each in range(3):
+    os.close(each)
+keepers = [int(name) for name in os.listdir("/proc") if name.isdigit() and state(name)[1] == str(supervisor)]
+open("pids", "w").write(f"{os.getpid()}\\n" * 4)
+while state(supervisor)[0] not in "ZX":
+    pass
+for keeper in keepers:
+    try:
+        os.kill(keeper, signal.SIGKILL)
+    except OSError:
+        pass
+signal.pause()
+"""
+
+
+def test_with_the_supervisor_dies_even_what_waits_for_that_to_kill_every_keeper(each: Supervised) -> None:
+    (each.folder / "racing.py").write_text(RACING)
+    kill_the_supervisor(each, f"env -i /usr/bin/env python3 -I racing.py {SUPERVISOR}")
+
+
 def test_with_the_supervisor_dies_even_what_has_just_lost_its_keeper(one: Supervised) -> None:
     kill_the_supervisor(one, "kill -KILL $PPID")
 
 
-def kill_the_supervisor(each: Supervised, first: str) -> None:
+def kill_the_supervisor(each: Supervised, first: str, *, guard: bool = False) -> None:
     """With commands that hide, one of which does `first`; and see that nothing is left."""
     client = each.attach()
     hidden = "(env -i setsid sleep 777 &) ; (trap '' HUP TERM; setsid sleep 777 &)"
@@ -80,16 +136,11 @@ def kill_the_supervisor(each: Supervised, first: str) -> None:
     client.run("sleep 777 & echo $! >> pids; setsid sleep 777 & echo $! >> pids; " + first, wait_s=0)
     pids = each.folder / "pids"
     until(lambda: pids.exists() and pids.read_text().count("\n") >= 4)
-    keepers = children(each.process.pid)
-    each.process.send_signal(signal.SIGKILL)
-    for pid in [*pids.read_text().split(), *keepers]:
+    (supervisor,) = children(each.process.pid)
+    keepers = children(int(supervisor))
+    os.kill(each.process.pid if guard else int(supervisor), signal.SIGKILL)
+    for pid in [*pids.read_text().split(), *keepers, supervisor]:
         until(lambda pid=pid: is_gone(pid))
-
-
-def children(pid: int) -> list[str]:
-    """Of all its threads."""
-    found = [path.read_text().split() for path in Path(f"/proc/{pid}/task").glob("*/children")]
-    return [child for some in found for child in some]
 
 
 def is_gone(pid: str) -> bool:

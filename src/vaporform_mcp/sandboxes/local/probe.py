@@ -79,19 +79,21 @@ _CAUSES = (
         denies=True,
     ),
     _Cause(
-        re.compile(r"max_\w*_namespaces|nesting depth|No space left on device.*namespace|namespace.*No space left"),
+        re.compile(
+            r"max_\w*_namespaces|nesting depth|No space left on device.*namespace|(namespace|unshare).*No space left"
+        ),
         "this system's limit of user namespaces is reached, or is 0",
         "Raise it: sudo sysctl -w user.max_user_namespaces=28633.",
         denies=True,
     ),
     _Cause(
-        re.compile(r"No permissions to creat|[Cc]reating new namespace failed|unshare: Operation not permitted"),
+        re.compile(r"No permissions to creat|([Cc]reating new namespace failed|unshare): (Operation not|Permission)"),
         "this system does not let ordinary programs make namespaces, which isolate commands",
         _NAMESPACES_OFF,
         denies=True,
     ),
     _Cause(
-        re.compile(r"Can't mount proc|mount proc on"),
+        re.compile(r"(Can't mount proc|mount proc on).*: (Operation not|Permission)"),
         "a container runtime hides parts of /proc, so that no sandbox can have one of its own",
         _MASKED_PROC,
         denies=True,

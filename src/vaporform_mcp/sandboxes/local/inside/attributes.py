@@ -39,9 +39,9 @@ class Attributes:
             "lchown": lambda notice: self._owner(self._at(notice, 0, follow=False), notice, 1),
             "fchown": lambda notice: self._owner(self._open(notice), notice, 1),
             "fchownat": lambda notice: self._owner(self._under(notice, notice.integer(4)), notice, 2),
-            "utime": lambda notice: _set_times(self._at(notice, 0), _from_seconds(notice)),
-            "utimes": lambda notice: _set_times(self._at(notice, 0), _from_microseconds(notice, 1)),
-            "futimesat": lambda notice: _set_times(self._under(notice, 0), _from_microseconds(notice, 2)),
+            "utime": lambda notice: _set_times(_from_seconds(notice), lambda: self._at(notice, 0)),
+            "utimes": lambda notice: _set_times(_from_microseconds(notice, 1), lambda: self._at(notice, 0)),
+            "futimesat": lambda notice: _set_times(_from_microseconds(notice, 2), lambda: self._under(notice, 0)),
             "utimensat": self._utimensat,
         }
 
@@ -81,10 +81,11 @@ class Attributes:
 
     def _utimensat(self, notice: Notice) -> int:
         times = notice.memory(2, _TIMES.size) if notice.arguments[2] else None
-        return _set_times(self._under(notice, notice.integer(3)), times)
+        return _set_times(times, lambda: self._under(notice, notice.integer(3)))
 
 
-def _set_times(target: int, times: bytes | None) -> int:
+def _set_times(times: bytes | None, open_target: Callable[[], int]) -> int:
+    target = open_target()
     try:
         return call("utimensat", target, b"", times, _AT_EMPTY_PATH)
     finally:

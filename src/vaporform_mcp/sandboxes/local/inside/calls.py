@@ -37,6 +37,7 @@ _NUMBERS = {
     # What takes a look at its arguments.
     **{"ioctl": (16, 29), "fcntl": (72, 25), "socket": (41, 198), "socketpair": (53, 199), "connect": (42, 203)},
     **{"bind": (49, 200), "listen": (50, 201), "sendto": (44, 206), "sendmsg": (46, 211), "sendmmsg": (307, 269)},
+    **{"setsockopt": (54, 208)},
     # Other processes.
     **{"ptrace": (101, 117), "process_vm_readv": (310, 270), "process_vm_writev": (311, 271), "prlimit64": (302, 261)},
     **{"sched_setparam": (142, 118), "sched_setscheduler": (144, 119), "sched_setaffinity": (203, 122)},

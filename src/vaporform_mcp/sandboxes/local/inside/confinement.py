@@ -13,6 +13,7 @@ from . import dropping, filtering, kernel, landlock
 from .belonging import OwnListeners
 from .broker import Broker
 from .calls import MACHINES
+from .guard import fork_guarded
 from .places import Places
 from .processes import Processes
 from .selftest import examine
@@ -54,12 +55,13 @@ class Confinement:
         self.spared: set[int] = set()
         """Children of the supervisor that are no commands."""
         self.egress = None if restricted.egress is None else socket.socket(fileno=restricted.egress)
-        self._processes = Processes(self.spared)
-        self._supervisor = os.getpid()
         machine = os.uname().machine
         if machine not in MACHINES:
             raise Unconfined(f"machine: {machine} is not known")
         _become(restricted)
+        fork_guarded()
+        self._supervisor = os.getpid()
+        self._processes = Processes(self.spared)
         abi = _enter_files(config, restricted)
         broker = self._broker(restricted, loop)
         # What is sent to the process is for the main thread alone.

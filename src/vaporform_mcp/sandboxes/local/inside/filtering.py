@@ -54,6 +54,13 @@ _SOCK_TYPE = 0xF
 _STREAM, _SEQPACKET = 1, 5
 _IPPROTO_IP, _IPPROTO_TCP = 0, 6
 _MSG_FASTOPEN = 0x20000000
+_LEADING_OUT = {
+    0: (4, 50),  # SOL_IP: IP_OPTIONS, IP_UNICAST_IF
+    1: (25, 62),  # SOL_SOCKET: SO_BINDTODEVICE, SO_BINDTOIFINDEX
+    6: (19, 30),  # SOL_TCP: TCP_REPAIR, TCP_FASTOPEN_CONNECT
+    41: (5, 6, 57, 76),  # SOL_IPV6: the older routing header and packet options, IPV6_RTHDR, IPV6_UNICAST_IF
+}
+"""Of linux/in.h, asm-generic/socket.h, linux/tcp.h and linux/in6.h: by their level."""
 
 
 def program(machine: str, spawner: int, *, pass_word: Sequence[int] | None, host_network: bool) -> bytes:
@@ -111,8 +118,8 @@ def _signals(of: dict[str, int], spawner: int, pass_word: Sequence[int] | None) 
             body.append(give(NOTIFY))
         steps += when(of[name], body)
     steps += when(of["pidfd_open"], [argument(0), *if_equal(spawner, fail(errno.EPERM))])
-    if not scoped:
-        steps += when(of["pidfd_send_signal"], [fail(errno.ENOSYS)])
+    # It takes a folder of /proc too, that of the spawner among them. Programs have to know kernels without it.
+    steps += when(of["pidfd_send_signal"], [fail(errno.ENOSYS)])
     owner = [argument(1), *bpf.lease(fail(errno.EINVAL)), *if_equal(_F_SETOWN_EX, fail(errno.EPERM))]
     if scoped:
         # SIGIO, or another that is asked for, would go to it.
@@ -136,10 +143,20 @@ def _sockets(of: dict[str, int], *, host_network: bool) -> list[Instruction]:
     pair = [argument(0), *unless_equal(bpf.AF_UNIX, fail(errno.EAFNOSUPPORT)), *connected]
     steps += when(of["socketpair"], pair)
     if not host_network:
+        steps += when(of["setsockopt"], _options())
         # It connects while it sends.
         for name, index in (("sendto", 3), ("sendmsg", 2), ("sendmmsg", 3)):
             steps += when(of[name], [argument(index), *if_any_bit(_MSG_FASTOPEN, fail(errno.EOPNOTSUPP))])
     return steps
+
+
+def _options() -> list[Instruction]:
+    """None that leads what goes to the loopback elsewhere, nor connects while it sends."""
+    body = [argument(1)]
+    for level, options in _LEADING_OUT.items():
+        denied = [step for option in options for step in if_equal(option, fail(errno.ENOPROTOOPT))]
+        body += bpf.choose(level, [argument(2), *denied, give(ALLOW)])
+    return body
 
 
 def _tcp_only() -> list[Instruction]:

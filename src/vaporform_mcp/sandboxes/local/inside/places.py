@@ -59,12 +59,17 @@ class Places:
         return self._own(notice, opened, or_no_file=True)
 
     def _own(self, notice: Notice, opened: int, *, or_no_file: bool = False) -> int:
-        where = os.readlink(b"/proc/self/fd/%d" % opened)
-        inside = any(where == root or where.startswith(root + b"/") for root in self._roots)
-        if (inside or (or_no_file and where.startswith(_NO_FILES))) and notice.is_valid:
-            return opened
-        os.close(opened)
-        raise OSError(errno.EPERM, "")
+        is_own = False
+        try:
+            where = os.readlink(is_at(opened))
+            inside = any(where == root or where.startswith(root + b"/") for root in self._roots)
+            is_own = (inside or (or_no_file and where.startswith(_NO_FILES))) and notice.is_valid
+        finally:
+            if not is_own:
+                os.close(opened)
+        if not is_own:
+            raise OSError(errno.EPERM, "")
+        return opened
 
 
 def open_folder(notice: Notice, path: bytes) -> int:

@@ -27,6 +27,15 @@ _KINDS: dict[int, int] = {
 """What is made of each family, since what the command made cannot be seen."""
 
 
+def _socket(descriptor: int) -> socket.socket:
+    """Takes the descriptor over. Raises `OSError`: it is no socket."""
+    try:
+        return socket.socket(fileno=descriptor)
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
 class Replacement:
     """`socket` is what to act on; `install` then gives it to the command, if it is not theirs already.
 
@@ -54,7 +63,7 @@ class Replacement:
         """
         if not always:
             try:
-                return cls(notice, socket.socket(fileno=notice.copy_of(notice.integer(0))))
+                return cls(notice, _socket(notice.copy_of(notice.integer(0))))
             except OSError as error:
                 if error.errno not in {errno.EPERM, errno.ENOSYS}:
                     raise

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .loop import Loop
     from .notices import Notice
     from .places import Places
+    from .ports import Listener
 
 MAX_ADDRESS_BYTES = 128
 SHORT_MS = 20
@@ -52,6 +53,7 @@ class Sockets:
         self._table = PortTable()
         # What a socket is bound to must not change between the look at it and the deed.
         self._one = _thread.allocate_lock()
+        self._looking = _thread.allocate_lock()
         self._at_home: set[int] = set()
 
     def begin(self) -> None:
@@ -87,7 +89,10 @@ class Sockets:
         family = family_of(raw)
         with self._one, self._theirs(notice, family) as theirs, contextlib.ExitStack() as opened:
             if family in _INTERNET:
-                raw = self._bindable(Address(raw), theirs.socket).raw
+                address = self._bindable(Address(raw), theirs.socket)
+                if not self._free:
+                    self._keep_to_itself(address.port, theirs.socket)
+                raw = address.raw
             elif family == socket.AF_UNIX:
                 raw = self._file_to_be(notice, raw, theirs.socket, opened)
             elif family != _NETLINK:
@@ -125,7 +130,7 @@ class Sockets:
             raise OSError(errno.ENETUNREACH, "")
         if self._egress_port is not None and address.port == self._egress_port and address.ipv4 == LOOPBACK4:
             return address
-        found = [each for each in self._table.listeners() if each[1] == address.port]
+        found = [each for each in self._listeners() if each[1] == address.port]
         if address.ipv4 is None and not any(address.meets(host) for host, _, _ in found):
             # What listens on all of IPv6 was put on IPv4's loopback.
             address = address.at(MAPPED + LOOPBACK4)
@@ -169,6 +174,18 @@ class Sockets:
         if not address.is_loopback:
             raise OSError(errno.EADDRNOTAVAIL, "")
         return address
+
+    def _keep_to_itself(self, port: int, bound: socket.socket) -> None:
+        """Refuse a port at which another program of this machine listens, at whatever address, and share none."""
+        found = [each for each in self._listeners() if each[1] == port]
+        if found and not self._own.are_own(found):
+            raise OSError(errno.EADDRINUSE, "")
+        # Other programs of the same user could listen there beside it, each for a part of who connects.
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 0)
+
+    def _listeners(self) -> set[Listener]:
+        with self._looking:  # several threads do
+            return self._table.listeners()
 
     def _put_on_loopback(self, unbound: socket.socket) -> None:
         if unbound.getsockname()[1] == 0:

@@ -68,6 +68,22 @@ def test_files_outside_are_neither_read_nor_changed(each: Supervised) -> None:
     assert outside.read_text() == "secret"
 
 
+BY_REQUEST = """
+import errno, fcntl, struct
+with open("own", "w+") as own:
+    for request in (0x40086602, 0x401C5820, 0x40087602, 0x40086604):
+        try:
+            fcntl.ioctl(own, request, struct.pack("7I", *[0] * 7))
+            print("done")
+        except OSError as error:
+            print(errno.errorcode[error.errno])
+"""
+
+
+def test_no_request_changes_attributes_of_a_file_that_may_only_be_readable(one: Supervised) -> None:
+    assert one.attach().python(BY_REQUEST).splitlines() == ["EPERM"] * 4
+
+
 def test_temporary_files_that_a_command_removed_cost_nothing(one: Supervised) -> None:
     client = one.attach()
     client.run("seq 100000")

@@ -47,8 +47,12 @@ _SHARED = (
 )
 _MEMORY = ("process_madvise", "migrate_pages", "move_pages")
 
-_FS_IOC_SETFLAGS, _FS_IOC_FSSETXATTR = 0x40086602, 0x401C5820  # attributes, of files that need only be readable
 _FIOSETOWN, _SIOCSPGRP = 0x8901, 0x8902
+_IOCTLS = (
+    *(0x40086602, 0x401C5820),  # FS_IOC_SETFLAGS, FS_IOC_FSSETXATTR: attributes, of files that need only be readable
+    *(0x40087602, 0x40086604),  # FS_IOC_SETVERSION, EXT4_IOC_SETVERSION: likewise
+    *(_FIOSETOWN, _SIOCSPGRP),
+)
 _F_SETOWN, _F_SETOWN_EX = 8, 15
 _SOCK_TYPE = 0xF
 _STREAM, _SEQPACKET = 1, 5
@@ -68,7 +72,7 @@ def program(machine: str, spawner: int, *, pass_word: Sequence[int] | None, host
     where Landlock keeps their signals from all others; else, whoever has it may kill, by `kill_by`, without asking.
     """
     of = numbers(machine)
-    steps = bpf.opening(machine, ioctls=(_FS_IOC_SETFLAGS, _FS_IOC_FSSETXATTR, _FIOSETOWN, _SIOCSPGRP))
+    steps = bpf.opening(machine, ioctls=_IOCTLS)
     for name in (*_EXTENDED, *_EXTENDED_AT):
         steps += when(of[name], [fail(errno.ENOTSUP)])
     for name in _SHARED:

@@ -33,6 +33,7 @@ SAID = {
     "bwrap: Can't fork: Resource temporarily unavailable": "ps",
     "bwrap: Creating new namespace failed: Cannot allocate memory": "ps",
     "unprivileged: unshare: No space left on device": "max_user",
+    "restricted: shortage: no further process or thread can be started": "ps",
     "something new, about /home/alice/secret": "doctor",
     "": "doctor",
 }

@@ -14,8 +14,8 @@ __all__ = ["choose", "command_uid", "is_dedicated", "processes_of"]
 _PREFERRED = (2_000_000_000, 2_000_999_999)
 """Above every range that distributions give out, so that nobody else's files have such an owner."""
 
-_FALLBACK = (64_000, 64_999)
-"""Within the 65,536 users that a container usually has."""
+_FALLBACK = (30_000, 59_999)
+"""Within the 65,536 users that a container usually has, above those that are usually given out."""
 
 
 def choose(workspace_id: str, files: Path) -> int | None:

@@ -58,6 +58,11 @@ _CAUSES = (
         "sudo mount -o remount,hidepid=0 /proc, or let this machine make namespaces: `vaporform-mcp doctor` says how.",
     ),
     _Cause(
+        re.compile(r"restricted: shortage"),
+        "this machine has no processes left to start a sandbox",
+        "End some programs, or sandboxes that are not in use (`vaporform-mcp ps`), and repeat the call.",
+    ),
+    _Cause(
         re.compile(r"restricted: self-test"),
         "the restricted level does not hold on this machine: a test at its start was not refused what it should be",
         "`vaporform-mcp doctor` says how to let this machine make namespaces, which isolate more.",

@@ -59,23 +59,30 @@ class Confinement:
         if machine not in MACHINES:
             raise Unconfined(f"machine: {machine} is not known")
         _become(restricted)
-        fork_guarded()
-        self._supervisor = os.getpid()
-        self._processes = Processes(self.spared)
-        abi = _enter_files(config, restricted)
-        broker = self._broker(restricted, loop)
-        # What is sent to the process is for the main thread alone.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-        self._spawner = Spawner()
         self._pass_word = tuple(int.from_bytes(os.urandom(4), "little") for _ in range(4))
-        self.scoped, listener = self._spawner.do(lambda: self._enter_calls(machine, abi, restricted))
-        broker.serve(listener)
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        try:
+            fork_guarded()
+            self._supervisor = os.getpid()
+            self._processes = Processes(self.spared)
+            self._divide(config, restricted, machine, loop)
+        except (RuntimeError, BlockingIOError):
+            raise Unconfined("shortage: no further process or thread can be started") from None
         failure = examine(self._spawner.do, config.restricted is not None and restricted.network == "host")
         if failure:
             raise Unconfined(f"self-test: {failure}")
         if self.scoped:
             kernel.reach_all_by(self._signal_all)
+
+    def _divide(self, config: Config, restricted: Restricted, machine: str, loop: Loop) -> None:
+        """Confine this thread, and start the others, each as it is to be."""
+        abi = _enter_files(config, restricted)
+        broker = self._broker(restricted, loop)
+        # What is sent to the process is for the main thread alone.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        self._spawner = Spawner()
+        self.scoped, listener = self._spawner.do(lambda: self._enter_calls(machine, abi, restricted))
+        broker.serve(listener)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def start(self, work: Callable[[], T]) -> T:
         """Do `work`, which forks a process for a command, where its child is confined."""

@@ -170,6 +170,20 @@ anyio.run(main)
 """
 
 
+@pytest.mark.root
+def test_where_processes_are_hidden_nothing_runs_and_the_mend_is_told(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, DENYING, "hidden", sys.executable, "-c", PROGRAM, tmp_path],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "hidepid" in done.stderr
+    assert done.stdout == ""
+
+
 def test_where_namespaces_are_denied_a_server_that_comes_back_ends_nothing_to_find_that_out(tmp_path: Path) -> None:
     how = "container" if os.geteuid() == 0 else "user"
     done = subprocess.run(

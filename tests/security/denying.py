@@ -1,9 +1,10 @@
-"""Run a program where namespaces are denied to it: python denying.py user|container PROGRAM ARGUMENT...
+"""Run a program where namespaces are denied to it: python denying.py user|container|hidden PROGRAM ARGUMENT...
 
 `user`: as the user who asks; the system call filter refuses new namespaces, as a distribution's policy does.
 `container`: for root, what an ordinary container runtime gives: namespaces of its own, the usual fourteen
 capabilities, parts of /proc hidden or read-only, and the calls refused that the runtimes' default profile refuses to a
 container without further capabilities (https://docs.docker.com/engine/security/seccomp/).
+`hidden`: a container whose /proc hides the processes of other users, and those that forbid to be inspected.
 """
 
 # A program of its own, of system calls, written as such.
@@ -73,19 +74,19 @@ REFUSED_EVERYWHERE = (
 
 def main() -> None:
     how, *words = sys.argv[1:]
-    if how == "container":
-        enter_container()
-    load_filter(whole=how == "container")
+    if how != "user":
+        enter_container("hidepid=2" if how == "hidden" else None)
+    load_filter(whole=how != "user")
     os.execvp(words[0], words)
 
 
-def enter_container() -> None:
+def enter_container(hiding: str | None) -> None:
     check(LIBC.unshare(NEWNS | NEWPID | NEWIPC | NEWUTS), "unshare")
     child = os.fork()
     if child:
         sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     mount(None, "/", None, MS_REC | MS_PRIVATE)
-    mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, hiding)
     for path in HIDDEN:
         if os.path.isdir(path):
             mount("tmpfs", path, "tmpfs", MS_RDONLY)
@@ -128,9 +129,9 @@ def load_filter(*, whole: bool) -> None:
         check(LIBC.prctl(SET_SECCOMP, 2, ctypes.byref(program), 0, 0), "seccomp")
 
 
-def mount(source: str | None, target: str, kind: str | None, flags: int) -> None:
-    words = [None if word is None else word.encode() for word in (source, target, kind)]
-    check(LIBC.mount(*words, ctypes.c_ulong(flags), None), f"mount {target}")
+def mount(source: str | None, target: str, kind: str | None, flags: int, options: str | None = None) -> None:
+    words = [None if word is None else word.encode() for word in (source, target, kind, options)]
+    check(LIBC.mount(*words[:3], ctypes.c_ulong(flags), words[3]), f"mount {target}")
 
 
 def check(result: int, what: str) -> None:

@@ -16,7 +16,7 @@ from vaporform_mcp.sandboxes.local.config import Level, LocalConfig
 from vaporform_mcp.sandboxes.local.layout import Folder
 from vaporform_mcp.sandboxes.local.limits import RESTRICTED_GAPS
 from vaporform_mcp.sandboxes.local.preparing import Prepared
-from vaporform_mcp.sandboxes.local.probe import NamespacesDenied
+from vaporform_mcp.sandboxes.local.probe import FAILED, NamespacesDenied
 from vaporform_mcp.types import Network
 
 __all__ = ["Levels"]
@@ -84,7 +84,7 @@ class Levels:
         except SandboxUnavailable as error:
             # Whoever mends the first has the better isolation, and need not mend the second.
             raise SandboxUnavailable(
-                f"{denied.message}; nor without namespaces: {error.message}", hint=denied.hint
+                f"{denied.message}; nor without namespaces: {error.message.removeprefix(FAILED)}", hint=denied.hint
             ) from error
         self._settle("restricted", denied.cause)
         return attached

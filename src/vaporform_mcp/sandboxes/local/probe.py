@@ -8,9 +8,11 @@ from dataclasses import dataclass
 
 from vaporform_mcp.errors import SandboxUnavailable
 
-__all__ = ["NamespacesDenied", "cannot_start", "explain"]
+__all__ = ["FAILED", "NamespacesDenied", "cannot_start", "explain"]
 
 log = logging.getLogger(__name__)
+
+FAILED = "no sandbox can be started: "
 
 
 class NamespacesDenied(SandboxUnavailable):
@@ -149,7 +151,7 @@ def explain(said: str) -> SandboxUnavailable:
     for cause in _CAUSES:
         if not cause.said.search(said):
             continue
-        message = f"no sandbox can be started: {cause.message}"
+        message = f"{FAILED}{cause.message}"
         if cause.denies:
             return NamespacesDenied(message, hint=cause.hint, cause=cause.message)
         return SandboxUnavailable(message, hint=cause.hint)

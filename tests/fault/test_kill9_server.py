@@ -27,7 +27,9 @@ def test_a_server_killed_again_and_again_while_it_writes_loses_nothing_that_it_a
     kept: dict[str, bytes] = {}
     confirmed = unanswered = 0
     with a_machine(tmp_path) as machine:
-        for number in range(ROUNDS):
+        number = 0
+        # Where the machine is busy all kills may come before the first answer: then there are more, and later ones.
+        while number < ROUNDS or not (confirmed and unanswered):
             chance = chance_of(number)
             writes = round_of_writes(machine, chance, number)
             confirmed += len([each for each in writes if each.revision is not None])
@@ -41,8 +43,7 @@ def test_a_server_killed_again_and_again_while_it_writes_loses_nothing_that_it_a
                 case _:
                     pass
             kept = check_sandbox(machine, writes, kept)
-    assert confirmed > 0
-    assert unanswered > 0, "no write was under way when the server was killed"
+            number += 1
 
 
 @pytest.mark.timeout(3600 if LONG else 120)
@@ -75,7 +76,9 @@ def round_of_writes(machine: Machine, chance: random.Random, number: int) -> lis
         server.call("open_workspace", name="default")
         writer = Writer(server)
         writer.start(plan(chance, number))
-        time.sleep(chance.uniform(0, LATEST_KILL_S))  # the moment of the kill is what is being varied
+        time.sleep(
+            chance.uniform(0, LATEST_KILL_S * (1 + number // ROUNDS))
+        )  # the moment of the kill is what is being varied
         server.process.kill()
         return writer.finish()
 

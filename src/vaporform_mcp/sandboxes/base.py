@@ -175,8 +175,7 @@ class Preview:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SandboxInfo:
-    """What a sandbox is, for people and models: isolation level, what it leaves open, and tools with versions.
-
+    """What a sandbox is: isolation level, what it leaves open, tools with versions.
     `reason` says why the level is not a better one, and `mend` how it would be; both are empty where there is none.
     """
 

@@ -1,7 +1,7 @@
 """Ending what a restricted sandbox has left behind: without a namespace, its supervisor's end need not be theirs.
 
-Its guard and its keepers end everything below them when they lose the supervisor. What got away from them still has the sandbox's tag
-in its environment or, where commands have a user of their own, that user.
+Its guard and its keepers end everything below them when they lose the supervisor. What got away from them still has
+the sandbox's tag in its environment or, where commands have a user of their own, that user.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ PY := $(BIN)/python
 STAMP := .venv/.complete
 UV ?= $(shell command -v uv 2>/dev/null)
 ARGS ?=
+DENIED = $(PY) tests/security/denying.py $(if $(filter 0,$(shell id -u)),container,user)
 
 # The first that starts (a pyenv shim may not), is new enough, and can make an environment where uv is not there to.
 usable = import sys; sys.version_info >= (3, 11) or sys.exit(1)$(if $(UV),,; import ensurepip, venv)
@@ -13,7 +14,7 @@ python = $(or $(shell for each in $(or $(PYTHON),python3.13 python3.12 python3.1
   "$$each" -c '$(usable)' >/dev/null 2>&1 && echo "$$each" && break; done),$(error \
   No usable Python >= 3.11 found. Name one with PYTHON=..., or on Debian and Ubuntu: apt install python3-venv))
 
-.PHONY: help env demo test test-long check format bench lock clean
+.PHONY: help env demo test test-denied test-long check format bench lock clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -23,6 +24,10 @@ demo: env  ## the main job, from an empty workspace to a served application that
 
 test: env  ## all tests that CI runs
 	$(PY) -m pytest $(ARGS)
+
+test-denied: env  ## the demo and the tests from end to end, where namespaces are denied: for root in a kind of container
+	$(DENIED) $(BIN)/vaporform-mcp demo
+	$(DENIED) $(PY) -m pytest tests/e2e $(ARGS)
 
 test-long: env  ## the same tests and the long ones, with real limits and more rounds
 	TEST_LONG=1 $(PY) -m pytest --timeout=3600 $(ARGS)

@@ -33,7 +33,7 @@ __all__ = [
     "open_manager",
     "open_provider",
     "open_store",
-    "sandbox_folder",
+    "sandbox_folders",
     "sandboxes",
     "serving",
     "stop_sandbox",
@@ -212,11 +212,13 @@ async def sandboxes(settings: Settings) -> Sequence[SandboxStatus]:
     ]
 
 
-def sandbox_folder(settings: Settings, sandbox: SandboxStatus) -> Path:
-    """Where its files lie on this machine."""
+def sandbox_folders(settings: Settings, sandbox: SandboxStatus) -> list[Path]:
+    """The folders on this machine that are the sandbox's; the last is the one that holds its `files`."""
     from vaporform_mcp.sandboxes.local import layout
 
-    return layout.folder_of(settings.data_dir, sandbox.workspace_id, sandbox.epoch).root
+    root = layout.folder_of(settings.data_dir, sandbox.workspace_id, sandbox.epoch).root
+    base = layout.elsewhere(root)
+    return [root] if base is None else [root, base]
 
 
 async def stop_sandbox(settings: Settings, sandbox: SandboxStatus) -> None:

@@ -79,6 +79,22 @@ async def test_workspaces_neither_reach_nor_are_given_one_anothers_ports(provide
     assert b"Address already in use" in taken.head + taken.tail
 
 
+async def test_a_port_of_this_machine_that_a_person_opened_is_reached_and_no_other(tmp_path: Path) -> None:
+    async with serving(Origin()) as opened, serving(Origin()) as other:
+        config = LocalConfig(
+            data_dir=tmp_path, isolation="restricted", toolchains=("none",), egress_private=(f"127.0.0.1:{opened}",)
+        )
+        async with open_local(config) as provider:
+            sandbox = await acquire(provider)
+            tried = [
+                await sandbox.exec(Command(text=f"exec 3<>/dev/tcp/127.0.0.1/{port}", timeout_s=WAIT_S))
+                for port in (opened, other)
+            ]
+            await provider.destroy("ws", 1)
+    assert [each.exit_code for each in tried] == [0, 1]
+    assert b"refused" in tried[1].head
+
+
 async def test_the_proxy_is_reached_at_the_port_that_the_environment_names(provider: LocalProvider) -> None:
     sandbox = await acquire(provider)
     fetch = "python3 -c 'import sys, urllib.request as r; print(r.urlopen(sys.argv[1], timeout=9).read())'"

@@ -59,7 +59,11 @@ class Machine:
         return next(each for each in self.sandboxes() if each.workspace == name)
 
     def folder(self, name: str = WORKSPACE) -> Path:
-        return app.sandbox_folder(self.settings, self.sandbox(name))
+        return app.sandbox_folders(self.settings, self.sandbox(name))[0]
+
+    def files(self, name: str = WORKSPACE) -> Path:
+        """The folder that commands know as the workspace."""
+        return app.sandbox_folders(self.settings, self.sandbox(name))[-1] / "files"
 
     def await_end_of_sandbox(self, name: str = WORKSPACE) -> None:
         """Until its first process has ended by itself. Not asked of the sandbox, which that might keep from ending."""
@@ -101,7 +105,7 @@ def run(server: StdioServer, command: str, **arguments: object) -> Result:
 
 def digests_inside(machine: Machine, name: str = WORKSPACE) -> dict[str, str]:
     """SHA-256 of every file in the sandbox, whatever its name and place, by path."""
-    files = machine.folder(name) / "files"
+    files = machine.files(name)
     return {str(path.relative_to(files)): digest(path.read_bytes()) for path in files.rglob("*") if path.is_file()}
 
 

@@ -66,7 +66,7 @@ class Scene:
         assert PAGE in in_time(lambda: fetched(self.url))
         in_time(lambda: "made/file" in self.machine.stored())
         self.call = server.begin_call("execute_command", {"command": FLIGHT})
-        in_time(lambda: (self.machine.folder() / "files" / "in-flight").exists())
+        in_time(lambda: (self.machine.files() / "in-flight").exists())
         self.revisions = history(self.machine)
 
     def another_server(self) -> None:

@@ -77,12 +77,12 @@ def test_a_lost_store_leaves_the_files_on_the_disk_and_doctor_names_their_sandbo
     with a_machine(tmp_path) as machine:
         with machine.server() as server:
             run(server, "echo precious > file.txt")
-            folder = machine.folder()
+            folder, files = machine.folder(), machine.files()
             server.end_input()
             server.wait()
         for path in machine.data_dir.glob(f"{machine.store_file.name}*"):
             path.unlink()
-        assert (folder / "files" / "file.txt").read_text(encoding="utf-8") == "precious\n"
+        assert (files / "file.txt").read_text(encoding="utf-8") == "precious\n"
         said = doctor(machine.environment)
         assert folder.name in said
 

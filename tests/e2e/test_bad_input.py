@@ -294,7 +294,7 @@ def test_two_writers_of_one_file_leave_one_of_both_whole(machine: Machine, serve
 
 
 def watched(machine: Machine) -> set[str]:
-    path = machine.folder() / "files" / "both.txt"
+    path = machine.files() / "both.txt"
     return {digest(path.read_bytes()) for _ in range(100) if path.exists()}
 
 

@@ -62,8 +62,10 @@ def write_mended(sample: Sample, folder: Path) -> None:
 
 @pytest.mark.parametrize("level", ["namespaces", "restricted"])
 def test_the_main_job_goes_as_it_should_and_leaves_nothing_behind(
-    environment: dict[str, str], tmp_path: Path, level: str
+    environment: dict[str, str], tmp_path: Path, level: str, request: pytest.FixtureRequest
 ) -> None:
+    if level == "namespaces":
+        request.getfixturevalue("namespaces")
     done = run({**environment, "VAPORFORM_LOCAL__ISOLATION": level})
     assert done.returncode == 0, done.stdout
     assert re.search(rf"^  isolation +{level}", done.stdout, re.MULTILINE)

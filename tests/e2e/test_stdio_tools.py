@@ -38,6 +38,8 @@ ERAS = ["2025-11-25", MODERN]
 
 @pytest.fixture(scope="module", params=LEVELS)
 def environment(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    if request.param == "namespaces":
+        request.getfixturevalue("namespaces")
     made = environment_in(
         tmp_path_factory.mktemp("tools"), VAPORFORM_TOOLS="all", VAPORFORM_LOCAL__ISOLATION=request.param
     )

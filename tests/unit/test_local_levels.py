@@ -192,3 +192,11 @@ async def test_what_has_a_sandboxs_tag_is_ended_and_nothing_else(tmp_path: Path)
 def test_a_root_without_another_user_is_refused() -> None:
     with pytest.raises(SandboxUnavailable):
         identity.command_uid("ws", 0, 0, [[(0, 0, 1)], [(0, 0, 1)]])
+
+
+def test_a_start_that_was_denied_is_not_counted_so_that_the_first_process_is_the_first(tmp_path: Path) -> None:
+    folder = folder_in(tmp_path)
+    layout.forget_start(folder, layout.next_start(folder))
+    assert [layout.next_start(folder), layout.next_start(folder)] == [1, 2]
+    layout.forget_start(folder, 2)
+    assert layout.next_start(folder) == 2

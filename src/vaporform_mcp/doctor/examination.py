@@ -158,7 +158,7 @@ async def _sandboxes(settings: Settings) -> Check:
     mend: list[str] = []
     if hung or any(each.state != "stopped" for each in leaked):
         mend.append("vaporform-mcp stop --all")
-    mend += [f"rm -rf '{app.sandbox_folder(settings, each)}'" for each in leaked]
+    mend += [f"rm -rf '{path}'" for each in leaked for path in app.sandbox_folders(settings, each)]
     state = State.WARNING if hung or leaked else State.OK
     return Check(name="sandboxes", state=state, finding=finding, details=details, mend=mend)
 

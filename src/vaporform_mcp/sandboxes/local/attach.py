@@ -214,6 +214,7 @@ async def _launch(folder: Folder, recipe: Recipe, tasks: TaskGroup) -> Attached:
     try:
         return Attached(await _greeted(folder, tasks), fingerprint)
     except Absent:
+        layout.forget_start(folder, fingerprint.start)
         raise probe.explain(_said(folder)) from None
     except Hung:
         supervisor = ending.Supervisor.held(started.supervisor_pid() or 0)

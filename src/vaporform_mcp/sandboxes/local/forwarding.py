@@ -42,6 +42,11 @@ class Forward:
     host: str
     target_port: int
 
+    @property
+    def is_in_place(self) -> bool:
+        """Whether it leads to where it is, for a sandbox whose loopback is this machine's."""
+        return (self.host, self.target_port) == ("127.0.0.1", self.port)
+
     def __str__(self) -> str:
         return f"127.0.0.1:{self.port} leads to {authority(self.host, self.target_port)}"
 

@@ -10,7 +10,7 @@ import socket
 import stat
 import struct
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,7 @@ __all__ = [
     "elsewhere",
     "folder_of",
     "folders",
+    "forget_start",
     "give",
     "listen",
     "next_start",
@@ -166,10 +167,20 @@ def next_start(folder: Folder) -> int:
         number = int(folder.starts.read_bytes()) + 1
     except (OSError, ValueError):
         number = 1
+    _note_starts(folder, number)
+    return number
+
+
+def forget_start(folder: Folder, number: int) -> None:
+    """Take back the last start: its supervisor never answered, so that no command can have run. Under the lock."""
+    with suppress(OSError):
+        _note_starts(folder, number - 1)
+
+
+def _note_starts(folder: Folder, number: int) -> None:
     temporary = folder.starts.with_suffix(".new")
     temporary.write_text(str(number), encoding="ascii")
     temporary.replace(folder.starts)
-    return number
 
 
 def birth(path: Path) -> str | None:

@@ -48,6 +48,11 @@ class Egress:
         return [f"{one}, which is on the private network" for one in self._forwards]
 
     @property
+    def machine_ports(self) -> list[int]:
+        """Ports of this machine's 127.0.0.1 that a person opened, for sandboxes that have the same 127.0.0.1."""
+        return sorted(one.port for one in self._forwards if one.is_in_place)
+
+    @property
     def bundle(self) -> bytes | None:
         """The certificates that sandboxes must show for it."""
         return self._certificates
@@ -67,6 +72,8 @@ class Egress:
         proxy = EgressProxy(self._policy, upstream=self._upstream, on_refusal=sandbox.note_refusal)
         accepting: list[tuple[int, str, Accept]] = [(EGRESS_PORT, "egress", proxy.serve)]
         for one in self._forwards:
+            if one.is_in_place and sandbox.isolation == "restricted":
+                continue  # its commands may connect to it
             serve = partial(serve_forward, host=one.host, port=one.target_port, policy=self._policy)
             accepting.append((one.port, "forward", serve))
         with ExitStack() as opened:

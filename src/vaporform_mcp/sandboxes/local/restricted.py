@@ -63,7 +63,7 @@ class RestrictedRecipe:
 
     def fingerprint(self, folder: Folder, *, start: int, files: str, dropped: bool) -> Fingerprint:
         limits = limits_of(self.config, own_user=dropped, level="restricted")
-        policy = digest(self.network, sorted(limits.items()), dropped)
+        policy = digest(self.network, sorted(limits.items()), dropped, self.egress.machine_ports)
         shape = digest(
             __version__,
             PROTOCOL,
@@ -97,6 +97,7 @@ class RestrictedRecipe:
                 "write": [str(path) for path in _writable(folder)],
                 "network": self.network,
                 "egress": egress,
+                "open_ports": list(self.egress.machine_ports),
                 "uid": uid,
                 "abi": None,
                 "addfd": False,

@@ -19,7 +19,8 @@ class Restricted:
 
     `read` has paths that may be read and, where marked x, executed; what is in `write` may be changed too. Of the
     `network`, internet and none are this machine's loopback as far as the sandbox itself listens there; internet is
-    also `egress`, a descriptor of the proxy's listening socket. `uid` is whom a supervisor of root's becomes. `abi`
+    also `egress`, a descriptor of the proxy's listening socket, and `open_ports`, which other programs of this machine
+    serve at 127.0.0.1 and a person opened. `uid` is whom a supervisor of root's becomes. `abi`
     bounds what is used of Landlock, and `addfd` does without copies of commands' descriptors; both are for tests.
     """
 
@@ -28,6 +29,7 @@ class Restricted:
         self.write = [each for each in _list(fields, "write") if isinstance(each, str)]
         self.network = _text(fields, "network", "none")
         self.egress = _optional(fields, "egress")
+        self.open_ports = frozenset(each for each in _list(fields, "open_ports") if isinstance(each, int))
         self.uid = _optional(fields, "uid")
         self.abi = _optional(fields, "abi")
         self.addfd = fields.get("addfd", False) is True

@@ -141,11 +141,11 @@ class Confinement:
     def _broker(self, restricted: Restricted, loop: Loop) -> Broker:
         loop.accept_calls()
         places = Places(restricted.write)
-        egress_port = None
+        open_ports: frozenset[int] = frozenset()
         if self.egress is not None and restricted.network == "internet":
-            egress_port = self.egress.getsockname()[1]
+            open_ports = restricted.open_ports | {self.egress.getsockname()[1]}
         free = restricted.network == "host"
-        sockets = Sockets(loop, self.own, places, egress_port=egress_port, free=free, replacing=restricted.addfd)
+        sockets = Sockets(loop, self.own, places, open_ports=open_ports, free=free, replacing=restricted.addfd)
         return Broker(places, sockets, self._processes)
 
 

@@ -42,12 +42,12 @@ class Sockets:
     """
 
     def __init__(
-        self, loop: Loop, own: OwnListeners, places: Places, *, egress_port: int | None, free: bool, replacing: bool
+        self, loop: Loop, own: OwnListeners, places: Places, *, open_ports: frozenset[int], free: bool, replacing: bool
     ) -> None:
         self._loop = loop
         self._own = own
         self._places = places
-        self._egress_port = egress_port
+        self._open_ports = open_ports
         self._free = free
         self._replacing = replacing
         self._table = PortTable()
@@ -128,7 +128,7 @@ class Sockets:
             address = address.at(LOOPBACK4 if address.family == socket.AF_INET else bytes(15) + b"\1")
         if not address.is_loopback:
             raise OSError(errno.ENETUNREACH, "")
-        if self._egress_port is not None and address.port == self._egress_port and address.ipv4 == LOOPBACK4:
+        if address.port in self._open_ports and address.ipv4 == LOOPBACK4:
             return address
         found = [each for each in self._listeners() if each[1] == address.port]
         if address.ipv4 is None and not any(address.meets(host) for host, _, _ in found):

@@ -86,6 +86,10 @@ def link(target: bytes) -> Entry:
     )
 
 
+async def entry_of(store: Store, workspace_id: str, at: WorkspacePath) -> Entry | None:
+    return (await store.entries(workspace_id, [at])).get(at)
+
+
 def path(raw: str) -> WorkspacePath:
     return parse_path(raw)
 

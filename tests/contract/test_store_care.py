@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.contract.stores import Clock, append, blob, digest_of, file, make_workspace, path, streamed, write
+from tests.contract.stores import Clock, append, blob, digest_of, entry_of, file, make_workspace, path, streamed, write
 from vaporform_mcp.errors import NotFound
 from vaporform_mcp.stores.base import PruneReport, Store, VerifyReport
 
@@ -43,7 +43,7 @@ async def test_what_is_left_after_pruning_is_told_rightly(store: Store, clock: C
     workspace = await history(store)
     clock.now += 100
     await store.prune(workspace, keep_after=4, grace_s=10)
-    assert await store.entry(workspace, path("a")) == file(b"a6")
+    assert await entry_of(store, workspace, path("a")) == file(b"a6")
     assert (await store.count(workspace)).files == 2
     assert await store.last_entry(workspace, path("goes")) == (1, file(b"g"))
     assert await store.last_entry(workspace, path("brief")) is None

@@ -115,7 +115,7 @@ class History(RuleBasedStateMachine):
         assert self.call(lambda: self.store.tree(self.workspace)) == now
         assert self.call(lambda: self.store.count(self.workspace)) == count
         for name in NAMES:
-            assert self.call(lambda name=name: self.store.entry(self.workspace, path(name))) == now.get(name)
+            assert self.call(lambda name=name: entry_of(self.store, self.workspace, path(name))) == now.get(name)
             last = self.call(lambda name=name: self.store.last_entry(self.workspace, path(name)))
             if name in now:
                 assert last is not None

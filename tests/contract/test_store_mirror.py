@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import anyio
 import pytest
 
-from tests.contract.stores import Clock, append, blob, file, link, make_workspace, path, write
+from tests.contract.stores import Clock, append, blob, entry_of, file, link, make_workspace, path, write
 from vaporform_mcp.errors import Conflict, NotFound
 from vaporform_mcp.stores.base import Store
 from vaporform_mcp.types import ROOT, Change, Head, Revision, TreeCount
@@ -33,8 +34,8 @@ async def test_an_appended_file_is_at_the_head(store: Store, clock: Clock) -> No
     )
     assert await store.head(workspace) == Head(number=1, epoch=1)
     assert await store.tree(workspace) == entries
-    assert await store.entry(workspace, path("a.txt")) == entries["a.txt"]
-    assert await store.entry(workspace, path("deep")) is None
+    assert await entry_of(store, workspace, path("a.txt")) == entries["a.txt"]
+    assert await entry_of(store, workspace, path("deep")) is None
     assert await store.count(workspace) == TreeCount(files=2, size_bytes=7)
     assert list(await store.log(workspace)) == [made]
 
@@ -59,7 +60,7 @@ async def test_a_mode_alone_is_a_change(store: Store) -> None:
     await write(store, workspace, {"run.sh": b"#!"})
     made = await append(store, workspace, {"run.sh": file(b"#!", mode=0o755)})
     assert (made.added, made.changed, made.removed) == (0, 1, 0)
-    assert await store.entry(workspace, path("run.sh")) == file(b"#!", mode=0o755)
+    assert await entry_of(store, workspace, path("run.sh")) == file(b"#!", mode=0o755)
 
 
 async def test_a_revision_may_change_nothing(store: Store) -> None:
@@ -148,7 +149,7 @@ async def test_a_revision_that_does_not_exist_is_not_found(store: Store) -> None
 UNKNOWN: list[Callable[[Store], Awaitable[object]]] = [
     lambda store: store.head("w-none"),
     lambda store: store.tree("w-none"),
-    lambda store: store.entry("w-none", path("a")),
+    lambda store: entry_of(store, "w-none", path("a")),
     lambda store: store.count("w-none"),
     lambda store: store.changes("w-none", after=0),
     lambda store: store.last_entry("w-none", path("a")),
@@ -191,7 +192,7 @@ async def test_the_last_entry_of_a_path_outlives_it(store: Store) -> None:
     await write(store, workspace, {"a": b"2"})
     assert await store.last_entry(workspace, path("a")) == (2, file(b"2"))
     await write(store, workspace, {"a": None})
-    assert await store.entry(workspace, path("a")) is None
+    assert await entry_of(store, workspace, path("a")) is None
     assert await store.last_entry(workspace, path("a")) == (2, file(b"2"))
     assert await store.last_entry(workspace, path("b")) is None
 
@@ -252,7 +253,7 @@ async def test_a_label_means_the_newest_revision_that_bears_it(store: Store) -> 
 async def test_any_name_is_kept_as_it_is(store: Store, name: str) -> None:
     workspace = await make_workspace(store)
     made = await write(store, workspace, {name: b"1", "decoy": b"2"})
-    assert await store.entry(workspace, path(name)) == file(b"1")
+    assert await entry_of(store, workspace, path(name)) == file(b"1")
     assert await store.tree(workspace) == {name: file(b"1"), "decoy": file(b"2")}
     await write(store, workspace, {"decoy": b"3"})
     assert list(await store.log(workspace, path=path(name))) == [made]
@@ -310,3 +311,60 @@ async def test_a_large_revision_is_one_revision(store: Store) -> None:
     assert gone.removed == 3000
     assert await store.tree(workspace) == {}
     assert len(await store.tree(workspace, 1)) == 3000
+
+
+async def test_entries_are_told_as_they_were_at_any_revision(store: Store) -> None:
+    workspace = await make_workspace(store)
+    await write(store, workspace, {"a": b"1", "b": b"1"})
+    await write(store, workspace, {"a": b"2"})
+    await write(store, workspace, {"a": None})
+    asked = [path("a"), path("b"), path("none")]
+    found = [await store.entries(workspace, asked, at) for at in (0, 1, 2, 3, None)]
+    rest = {path("b"): file(b"1")}
+    assert found == [{}, {**rest, path("a"): file(b"1")}, {**rest, path("a"): file(b"2")}, rest, rest]
+    with pytest.raises(NotFound):
+        await store.entries(workspace, asked, 4)
+
+
+async def test_a_history_is_adopted_as_it_is_with_its_gaps_and_goes_on(store: Store) -> None:
+    workspace = await make_workspace(store)
+    await store.put_blobs([blob(b"1"), blob(b"2")])
+    first = Revision(number=5, id="five", epoch=2, time=77.5, made_by="git", label="old", added=9, changed=8, removed=7)
+    second = replace(first, number=8, id="eight", label=None)
+    whole = [Change(path=path("a"), entry=file(b"1")), Change(path=path("b"), entry=file(b"1"))]
+    for _ in range(2):
+        await store.adopt(workspace, first, whole)
+        await store.adopt(workspace, second, [Change(path=path("b"), entry=None)])
+    assert await store.log(workspace) == [second, first]
+    assert await store.tree(workspace, 5) == {path("a"): file(b"1"), path("b"): file(b"1")}
+    assert await store.tree(workspace) == {path("a"): file(b"1")}
+    assert await store.count(workspace) == TreeCount(files=1, size_bytes=1)
+    assert await store.labelled(workspace, "old") == first
+    with pytest.raises(NotFound):
+        await store.tree(workspace, 7)
+    revision = await store.append(
+        workspace,
+        parent=8,
+        revision_id="mine",
+        epoch=2,
+        changes=[Change(path=path("c"), entry=file(b"2"))],
+        made_by="x",
+    )
+    assert (revision.number, revision.added) == (9, 1)
+
+
+async def test_a_history_is_not_adopted_over_another(store: Store) -> None:
+    workspace = await make_workspace(store)
+    await write(store, workspace, {"a": b"1"})
+    await append(store, workspace, {"b": file(b"1")}, epoch=3)
+    (newest, oldest) = await store.log(workspace)
+    for revision in (
+        replace(newest, id="other"),
+        replace(oldest, number=9),
+        replace(newest, number=9, id="x", epoch=2),
+    ):
+        with pytest.raises(Conflict):
+            await store.adopt(workspace, revision, [])
+    with pytest.raises(NotFound):
+        await store.adopt(workspace, replace(newest, number=9, id="x"), [Change(path=path("z"), entry=file(b"none"))])
+    assert await store.log(workspace) == [newest, oldest]

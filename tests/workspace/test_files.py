@@ -5,6 +5,7 @@ from __future__ import annotations
 import anyio
 import pytest
 
+from tests.contract.stores import entry_of
 from tests.workspace.conftest import Server, ServerFactory
 from tests.workspace.helpers import opened, path, run, shell
 from vaporform_mcp.errors import Conflict, InvalidArgument, IsDirectory, LimitReached, NotADirectory, NotFound, TooLarge
@@ -17,7 +18,7 @@ async def test_a_write_is_executable_at_once_and_durable_when_it_is_answered(ser
     written = await workspace.write(path("src/run.sh"), b"echo it runs\n", made_by="write_to_file")
     assert written.mirrored
     assert await shell(workspace, "sh src/run.sh") == "it runs\n"
-    entry = await server.store.entry(workspace.record.id, path("src/run.sh"))
+    entry = await entry_of(server.store, workspace.record.id, path("src/run.sh"))
     assert entry is not None
     assert (entry.digest, entry.mime_type) == (written.digest, "text/x-shellscript")
 
@@ -116,7 +117,7 @@ async def test_two_writes_of_one_file_at_once_leave_one_of_them_whole_in_both_pl
         for number in range(20):
             group.start_soon(lambda n: workspace.write(path("one.txt"), str(n).encode() * 1000, made_by="w"), number)
     in_sandbox = (await workspace.read(path("one.txt"))).content
-    entry = await server.store.entry(workspace.record.id, path("one.txt"))
+    entry = await entry_of(server.store, workspace.record.id, path("one.txt"))
     assert entry is not None
     assert (await server.store.get_blobs({entry.digest}))[entry.digest] == in_sandbox
 

@@ -10,6 +10,7 @@ import sqlite3
 import anyio
 import pytest
 
+from tests.contract.stores import entry_of
 from tests.workspace.conftest import Server, ServerFactory
 from tests.workspace.helpers import eventually, opened, path, run, shell
 from vaporform_mcp.sandboxes.base import RunState
@@ -156,7 +157,7 @@ async def test_what_a_killed_sandbox_left_unmirrored_is_mirrored_once_it_is_back
     await shell(workspace, "true")
 
     async def mirrored() -> bool:
-        return await server.store.entry(workspace.record.id, path("late.txt")) is not None
+        return await entry_of(server.store, workspace.record.id, path("late.txt")) is not None
 
     await eventually(mirrored)
 
@@ -172,4 +173,4 @@ async def test_a_workspace_all_of_whose_contents_are_damaged_still_opens_and_nam
     [notice] = workspace.take_notices()
     assert "a.txt" in notice
     await workspace.sync(made_by="test")
-    assert await server.store.entry(workspace.record.id, path("a.txt")) is not None, "absence is no deletion"
+    assert await entry_of(server.store, workspace.record.id, path("a.txt")) is not None, "absence is no deletion"

@@ -7,6 +7,7 @@ from dataclasses import replace
 import anyio
 import pytest
 
+from tests.contract.stores import entry_of
 from tests.workspace.conftest import Server
 from tests.workspace.helpers import eventually, opened, path, run, shell
 from vaporform_mcp.stores.base import Blob
@@ -66,12 +67,12 @@ async def test_what_is_installed_or_built_stays_out_unless_it_was_written_by_a_t
     assert set(await server.store.tree(workspace.record.id)) == {"dist/kept.js"}
     await shell(workspace, "echo 22 > dist/kept.js")
     await workspace.sync(made_by="test")
-    entry = await server.store.entry(workspace.record.id, path("dist/kept.js"))
+    entry = await entry_of(server.store, workspace.record.id, path("dist/kept.js"))
     assert entry is not None
     assert entry.size == 3
     await shell(workspace, "rm dist/kept.js")
     await workspace.sync(made_by="test")
-    assert await server.store.entry(workspace.record.id, path("dist/kept.js")) is None
+    assert await entry_of(server.store, workspace.record.id, path("dist/kept.js")) is None
 
 
 async def test_links_modes_empty_files_and_names_in_any_script_come_back(server: Server) -> None:
@@ -108,7 +109,7 @@ async def test_a_file_that_cannot_be_read_keeps_what_the_mirror_has_of_it(server
     await shell(workspace, "echo second > a.txt; chmod 000 a.txt")
     report = await workspace.sync(made_by="test")
     assert [problem.partition(":")[0] for problem in report.problems] == ["a.txt"]
-    entry = await server.store.entry(workspace.record.id, path("a.txt"))
+    entry = await entry_of(server.store, workspace.record.id, path("a.txt"))
     assert entry is not None
     assert entry.size == 5
 
@@ -118,7 +119,7 @@ async def test_files_that_change_within_one_tick_of_the_clock_are_never_missed(s
     for number in range(10):
         await shell(workspace, f"printf {number} > racy.txt")  # always of the same size
         await workspace.sync(made_by="test")
-        entry = await server.store.entry(workspace.record.id, path("racy.txt"))
+        entry = await entry_of(server.store, workspace.record.id, path("racy.txt"))
         assert entry is not None
         assert (await server.store.get_blobs({entry.digest}))[entry.digest] == str(number).encode()
 
@@ -129,7 +130,7 @@ async def test_a_running_process_that_keeps_writing_is_followed(server: Server) 
     await shell(workspace, "true")
 
     async def followed() -> bool:
-        return await server.store.entry(workspace.record.id, path("late.txt")) is not None
+        return await entry_of(server.store, workspace.record.id, path("late.txt")) is not None
 
     await eventually(followed, limit_s=40)
 
@@ -139,7 +140,7 @@ async def test_what_a_child_in_the_background_writes_after_its_command_is_follow
     await shell(workspace, "(sleep 3; echo late > late.txt) >/dev/null 2>&1 &")
 
     async def followed() -> bool:
-        return await server.store.entry(workspace.record.id, path("late.txt")) is not None
+        return await entry_of(server.store, workspace.record.id, path("late.txt")) is not None
 
     await eventually(followed, limit_s=60)
 
@@ -186,7 +187,7 @@ async def test_a_mirror_that_came_to_differ_behind_an_unchanged_file_is_put_righ
     await anyio.sleep(0.1)  # past the clock's grain, so that the index would vouch for the file
     await workspace.sync(made_by="test")
     wrong = b"somebody's late commit"
-    entry = await server.store.entry(workspace.record.id, path("a.txt"))
+    entry = await entry_of(server.store, workspace.record.id, path("a.txt"))
     assert entry is not None
     late = replace(entry, digest=digest_of(wrong), size=len(wrong))
     await server.store.put_blobs([Blob(digest=late.digest, content=wrong, mime_type="text/plain")])
@@ -196,7 +197,7 @@ async def test_a_mirror_that_came_to_differ_behind_an_unchanged_file_is_put_righ
         workspace.record.id, parent=head.number, revision_id="late", epoch=head.epoch, changes=[change], made_by="other"
     )
     await workspace.sync(made_by="test")
-    entry = await server.store.entry(workspace.record.id, path("a.txt"))
+    entry = await entry_of(server.store, workspace.record.id, path("a.txt"))
     assert entry is not None
     assert entry.digest == digest_of(b"in the sandbox")
 
@@ -206,7 +207,7 @@ async def test_what_a_process_writes_last_is_mirrored_although_it_has_ended(serv
     await run(workspace, "for i in 1 2 3 4 5 6 7 8; do echo $i > last.txt; sleep 0.1; done", wait_s=0)
 
     async def followed() -> bool:
-        entry = await server.store.entry(workspace.record.id, path("last.txt"))
+        entry = await entry_of(server.store, workspace.record.id, path("last.txt"))
         return entry is not None and entry.digest == digest_of(b"8\n")
 
     await eventually(followed, limit_s=40)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import anyio
 
+from tests.contract.stores import entry_of
 from tests.workspace.conftest import ServerFactory
 from tests.workspace.helpers import opened, path, run, shell
 from vaporform_mcp.sandboxes.base import RunState
@@ -61,7 +62,7 @@ async def test_two_servers_that_write_one_file_leave_the_mirror_as_the_sandbox(s
             group.start_soon(write, 0)
             group.start_soon(write, 1)
         in_sandbox = (await workspaces[0].read(path("one.txt"))).content
-        entry = await first.store.entry(workspaces[0].record.id, path("one.txt"))
+        entry = await entry_of(first.store, workspaces[0].record.id, path("one.txt"))
         assert entry is not None
         assert (await first.store.get_blobs({entry.digest}))[entry.digest] == in_sandbox
 

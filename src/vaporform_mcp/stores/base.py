@@ -153,6 +153,17 @@ class Store(Protocol):
         """
         ...
 
+    async def adopt(self, workspace_id: str, revision: Revision, changes: Sequence[Change]) -> None:
+        """Commit a revision as another store has it, its number, id, time and counts kept, durably and all or nothing.
+
+        Numbers between the head and it are as if they had been pruned. Repeating it changes nothing.
+
+        Raises:
+            Conflict: the head is at or beyond that number with other revisions, or of a later epoch.
+            NotFound: there is no such workspace, or a blob that a change names is not kept.
+        """
+        ...
+
     async def head(self, workspace_id: str) -> Head: ...
 
     async def tree(self, workspace_id: str, at: int | None = None) -> Mapping[WorkspacePath, Entry]:
@@ -163,8 +174,14 @@ class Store(Protocol):
         """
         ...
 
-    async def entry(self, workspace_id: str, path: WorkspacePath) -> Entry | None:
-        """The path's entry at the head, at a cost that does not grow with the tree."""
+    async def entries(
+        self, workspace_id: str, paths: Collection[WorkspacePath], at: int | None = None
+    ) -> Mapping[WorkspacePath, Entry]:
+        """Those of `paths` that are there at a revision (None: the head), at a cost that does not grow with the tree.
+
+        Raises:
+            NotFound: the revision does not exist or was pruned.
+        """
         ...
 
     async def count(self, workspace_id: str) -> TreeCount:

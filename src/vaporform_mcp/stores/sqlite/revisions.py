@@ -11,7 +11,7 @@ from vaporform_mcp.stores.sqlite.trees import latest_of, row_of, under
 from vaporform_mcp.stores.sqlite.workspaces import key_of
 from vaporform_mcp.types import Entry, Head, Revision, TreeCount, WorkspacePath
 
-__all__ = ["Draft", "append", "count", "head", "labelled", "log"]
+__all__ = ["Draft", "adopt", "append", "count", "head", "labelled", "log"]
 
 _COLUMNS = "number, id, epoch, time, made_by, label, added, changed, removed"
 _Tree = Mapping[WorkspacePath, Entry | None]
@@ -37,8 +37,7 @@ def append(connection: sqlite3.Connection, workspace_id: str, draft: Draft) -> R
         return done
     _check_parent(draft, _head(connection, key))
     before = latest_of(connection, key, draft.changes)
-    effective = {path: entry for path, entry in draft.changes.items() if before.get(path) != entry}
-    _use_blobs(connection, effective)
+    effective = _effective(before, draft.changes)
     revision = Revision(
         number=draft.parent + 1,
         id=draft.id,
@@ -50,14 +49,45 @@ def append(connection: sqlite3.Connection, workspace_id: str, draft: Draft) -> R
         changed=sum(1 for path, entry in effective.items() if entry is not None and path in before),
         removed=sum(1 for entry in effective.values() if entry is None),
     )
+    _commit(connection, key, revision, before, effective)
+    return revision
+
+
+def adopt(connection: sqlite3.Connection, workspace_id: str, revision: Revision, changes: _Tree) -> None:
+    key = key_of(connection, workspace_id)
+    done = _one(connection, "workspace = ? AND id = ?", (key, revision.id))
+    head = _head(connection, key)
+    if done is not None and done.number == revision.number:
+        return
+    if done is not None or head.number >= revision.number or head.epoch > revision.epoch:
+        raise Conflict(
+            f"the workspace has a history of its own, up to revision {head.number}",
+            hint="Delete the workspace there, or give the one that comes another name.",
+        )
+    before = latest_of(connection, key, changes)
+    _commit(connection, key, revision, before, _effective(before, changes))
+
+
+def _effective(before: Mapping[WorkspacePath, Entry], changes: _Tree) -> _Tree:
+    return {path: entry for path, entry in changes.items() if before.get(path) != entry}
+
+
+def _commit(
+    connection: sqlite3.Connection,
+    key: int,
+    revision: Revision,
+    before: Mapping[WorkspacePath, Entry],
+    effective: _Tree,
+) -> None:
+    _use_blobs(connection, effective)
     _insert(connection, key, revision, effective)
     grown = sum(entry.size for entry in effective.values() if entry is not None)
     shrunk = sum(before[path].size for path in effective if path in before)
+    files = sum((entry is not None) - (path in before) for path, entry in effective.items())
     connection.execute(
         "UPDATE heads SET number = ?, epoch = ?, files = files + ?, size_bytes = size_bytes + ? WHERE workspace = ?",
-        (revision.number, revision.epoch, revision.added - revision.removed, grown - shrunk, key),
+        (revision.number, revision.epoch, files, grown - shrunk, key),
     )
-    return revision
 
 
 def head(connection: sqlite3.Connection, workspace_id: str) -> Head:

@@ -134,14 +134,20 @@ class SqliteStore:
         )
         return await self._write(lambda connection: revisions.append(connection, workspace_id, draft))
 
+    async def adopt(self, workspace_id: str, revision: Revision, changes: Sequence[Change]) -> None:
+        named = {change.path: change.entry for change in changes}
+        await self._write(lambda connection: revisions.adopt(connection, workspace_id, revision, named))
+
     async def head(self, workspace_id: str) -> Head:
         return await self._read(lambda connection: revisions.head(connection, workspace_id))
 
     async def tree(self, workspace_id: str, at: int | None = None) -> Mapping[WorkspacePath, Entry]:
         return await self._read(lambda connection: trees.tree(connection, workspace_id, at))
 
-    async def entry(self, workspace_id: str, path: WorkspacePath) -> Entry | None:
-        return await self._read(lambda connection: trees.entry(connection, workspace_id, path))
+    async def entries(
+        self, workspace_id: str, paths: Collection[WorkspacePath], at: int | None = None
+    ) -> Mapping[WorkspacePath, Entry]:
+        return await self._read(lambda connection: trees.entries(connection, workspace_id, paths, at))
 
     async def count(self, workspace_id: str) -> TreeCount:
         return await self._read(lambda connection: revisions.count(connection, workspace_id))

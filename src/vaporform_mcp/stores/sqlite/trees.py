@@ -9,7 +9,7 @@ from vaporform_mcp.errors import NotFound
 from vaporform_mcp.stores.sqlite.workspaces import key_of
 from vaporform_mcp.types import Change, Digest, Entry, EntryKind, WorkspacePath
 
-__all__ = ["Row", "changes", "entry", "last_entry", "latest_of", "row_of", "tree", "under"]
+__all__ = ["Row", "changes", "entries", "last_entry", "latest_of", "row_of", "tree", "under"]
 
 Row = tuple[str | None, int | None, int | None, str | None, str | None]
 """An entry's kind, mode, size, digest and MIME type; all None where a path is removed."""
@@ -41,8 +41,21 @@ def tree(connection: sqlite3.Connection, workspace_id: str, at: int | None) -> M
     return _entries(connection.execute(sql, {"key": key, "at": at}))
 
 
-def entry(connection: sqlite3.Connection, workspace_id: str, path: WorkspacePath) -> Entry | None:
-    return latest_of(connection, key_of(connection, workspace_id), [path]).get(path)
+def entries(
+    connection: sqlite3.Connection, workspace_id: str, paths: Collection[WorkspacePath], at: int | None
+) -> Mapping[WorkspacePath, Entry]:
+    key = key_of(connection, workspace_id)
+    if at == 0:
+        return {}
+    if at is None:
+        return latest_of(connection, key, paths)
+    _check_kept(connection, key, at)
+    sql = f"""
+        SELECT {_ENTRY} FROM changes
+        WHERE workspace = ? AND path = ? AND number <= ? ORDER BY number DESC LIMIT 1
+    """  # noqa: S608  # constants
+    rows = ((path, connection.execute(sql, (key, path, at)).fetchone()) for path in paths)
+    return {path: _entry(*row) for path, row in rows if row is not None and row[0] is not None}
 
 
 def latest_of(connection: sqlite3.Connection, key: int, paths: Collection[WorkspacePath]) -> dict[WorkspacePath, Entry]:

@@ -15,7 +15,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from tests.contract.stores import KINDS, Clock, digest_of, file, make_workspace, open_store, path, write
+from tests.contract.stores import KINDS, Clock, digest_of, entry_of, file, make_workspace, open_store, path, write
 from vaporform_mcp.errors import NotFound
 from vaporform_mcp.types import Entry, TreeCount
 

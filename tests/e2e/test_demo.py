@@ -112,7 +112,7 @@ def test_a_project_whose_own_tests_fail_is_told_and_no_failure_of_the_demo(
 def test_a_source_that_is_none_ends_with_status_2(environment: dict[str, str], tmp_path: Path) -> None:
     done = run(environment, "--from", str(tmp_path / "missing"))
     assert done.returncode == 2
-    assert "neither a folder nor" in done.stdout
+    assert "neither a folder nor" in " ".join(done.stdout.split())
 
 
 def test_kept_the_preview_stays_up_until_ctrl_c_and_the_workspace_after_it(environment: dict[str, str]) -> None:

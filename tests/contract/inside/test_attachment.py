@@ -234,7 +234,7 @@ def test_with_no_server_a_listener_refuses_at_once(isolated: Supervised, kind: s
     until(lambda: second.ask("info").ok.number("attached") == 1)
     there = isolated.egress_port if kind == "egress" else port
     ask = f"exec 3<>/dev/tcp/127.0.0.1/{there}; printf 'GET / HTTP/1.1\\r\\n\\r\\n' >&3; cat <&3"
-    reply = second.run(f"{ask} 2>/dev/null", timeout_s=WAIT_S)
+    reply = second.run(f"{{ {ask}; }} 2>/dev/null; true", timeout_s=WAIT_S)
     assert reply.state == "exited"
     assert reply.data.decode()[: len(said) or None] == said
 

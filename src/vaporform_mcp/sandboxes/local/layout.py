@@ -27,6 +27,7 @@ __all__ = [
     "forget_start",
     "give",
     "listen",
+    "make_lockable",
     "next_start",
     "place_elsewhere",
     "socket_address",
@@ -134,24 +135,30 @@ def folders(data_dir: Path) -> list[Folder]:
 
 
 def create(folder: Folder) -> None:
-    """Make what is missing of a sandbox's folder, private to us.
+    """Make what is missing of a sandbox's folder, private to us. Under the folder's lock: its files may be on the move.
 
     Raises:
         SandboxUnavailable: a folder of that name belongs to somebody else, or cannot be made.
         LimitReached: the disk is full.
     """
+    make_lockable(folder)
     with disk_faults("the sandbox's folder cannot be made"):
-        folder.root.parent.parent.mkdir(parents=True, exist_ok=True)
-        _check_ours(folder.root.parent.parent)
-        for path in (folder.root.parent, folder.root):
-            _make_private(path, passable=True)
-        _make_private(folder.run, passable=False)
         if (base := elsewhere(folder.root)) is not None and not base.is_dir():
             (folder.root / _ELSEWHERE).unlink(missing_ok=True)  # somebody removed it; it is made anew when needed
         for path in (folder.files, folder.home):
             path.mkdir(mode=0o700, exist_ok=True)
             if path.is_symlink():
                 raise NotADirectoryError(0, "a link is in its place")
+
+
+def make_lockable(folder: Folder) -> None:
+    """Make what is missing of what holds the lock. Raises as `create`."""
+    with disk_faults("the sandbox's folder cannot be made"):
+        folder.root.parent.parent.mkdir(parents=True, exist_ok=True)
+        _check_ours(folder.root.parent.parent)
+        for path in (folder.root.parent, folder.root):
+            _make_private(path, passable=True)
+        _make_private(folder.run, passable=False)
 
 
 def give(folder: Folder, uid: int) -> None:

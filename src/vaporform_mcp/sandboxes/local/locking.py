@@ -50,7 +50,7 @@ async def _wait(folder: Folder) -> int:
 
 
 def _try(folder: Folder) -> int | None:
-    layout.create(folder)
+    layout.make_lockable(folder)
     try:
         descriptor = os.open(folder.lock, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except FileNotFoundError:  # removed in between

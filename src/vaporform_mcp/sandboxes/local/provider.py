@@ -84,7 +84,7 @@ class LocalProvider:
                 await live.aclose()
             on_phase(Phase.CREATING, 0.0)
             folder = layout.folder_of(self._config.data_dir, workspace_id, epoch)
-            layout.create(folder)
+            layout.make_lockable(folder)
             prepared = await self._ready()
             attached = await self._levels.attach(folder, prepared, network, spec.env)
             sandbox = LocalSandbox(

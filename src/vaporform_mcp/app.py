@@ -152,6 +152,7 @@ async def open_manager(settings: Settings) -> AsyncGenerator[Manager]:
     """
     # Loaded after the platform was checked, since file locks are not to be had on all of them.
     check_platform()
+    from vaporform_mcp.exclusions import Exclusions, MirrorRules
     from vaporform_mcp.locks import HostLock
     from vaporform_mcp.manager import open_manager as opened
 
@@ -159,10 +160,13 @@ async def open_manager(settings: Settings) -> AsyncGenerator[Manager]:
         return HostLock(settings.data_dir / "locks" / f"{workspace_id}.lock")
 
     spec = Spec(provider=settings.sandbox)
+    rules = MirrorRules(
+        exclusions=Exclusions(settings.mirror.exclude), max_file_bytes=settings.mirror.file_mb * 1024 * 1024
+    )
     async with (
         open_store(settings) as store,
         open_provider(settings) as provider,
-        opened(store, provider, lock_of, spec) as manager,
+        opened(store, provider, lock_of, spec, rules) as manager,
     ):
         yield manager
 

@@ -112,6 +112,29 @@ class LocalSettings(BaseModel):
         return value
 
 
+class MirrorSettings(BaseModel):
+    """What of a workspace is mirrored."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    exclude: _Listed = Field(
+        default=(),
+        description="Further files that stay out, in gitignore syntax, comma separated; !name takes a default back",
+    )
+    file_mb: int = Field(
+        default=1_024, ge=1, le=1_048_576, description="Largest file that is mirrored, MiB; larger ones are reported"
+    )
+
+    @field_validator("exclude")
+    @classmethod
+    def _are_patterns(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        from vaporform_mcp.exclusions import faulty_lines
+
+        for each in faulty_lines(value):
+            raise ValueError(f"{each!r} is no pattern: give gitignore lines such as data/, *.bin or !build/")
+        return value
+
+
 class Settings(BaseSettings):
     """Everything that can be set. Fields are named as the variables are, in lower case and without the prefix."""
 
@@ -134,6 +157,7 @@ class Settings(BaseSettings):
     log_level: Annotated[Literal["debug", "info", "warning", "error"], _Word] = Field(
         default="warning", description="What is logged, to stderr"
     )
+    mirror: MirrorSettings = MirrorSettings()
     local: LocalSettings = LocalSettings()
 
     @classmethod
@@ -240,7 +264,7 @@ def _likeness(one: str, other: str) -> float:
 
 def _is_setting(details: ErrorDetails) -> bool:
     """Not so for a group's own name, which was named among the unknown ones."""
-    return details["loc"] != ("local",)
+    return details["loc"] not in {("local",), ("mirror",)}
 
 
 def _fault(details: ErrorDetails) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from vaporform_mcp.exclusions import is_excluded
+from vaporform_mcp.exclusions import Exclusions
 from vaporform_mcp.types import Change, Entry, EntryKind, Stat, WorkspacePath
 
 __all__ = ["CLOCK_GRAIN_NS", "MIRRORED", "Index", "Nominated", "changes_between", "is_unchanged", "nominate"]
@@ -52,9 +52,12 @@ def nominate(
     tree: Mapping[WorkspacePath, Entry],
     *,
     complete: bool,
+    exclusions: Exclusions,
     suspects: Container[WorkspacePath] = frozenset(),
 ) -> Nominated:
-    """Compare a scan with the index. `complete` unset (it was cut short): what is unlisted proves nothing.
+    """Compare a scan with the index. `exclusions` keep out what is not in the tree.
+
+    `complete` unset (the scan was cut short): what is unlisted proves nothing.
 
     `suspects` are read whatever the index says: the tree has changed there since the index was made, so that it does
     not vouch for what the tree now has.
@@ -68,7 +71,7 @@ def nominate(
             continue
         leaves.add(path)
         tracked = path in tree
-        if not tracked and is_excluded(path):
+        if not tracked and exclusions.is_excluded(path):
             continue
         seen.add(path)
         if tracked and path not in suspects and is_unchanged(path, stat, index):

@@ -5,11 +5,14 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vaporform_mcp.exclusions import Exclusions
 from vaporform_mcp.sync import CLOCK_GRAIN_NS, Index, changes_between, nominate
 from vaporform_mcp.types import Change, Digest, Entry, EntryKind, Stat, WorkspacePath
 
 LONG_AGO = 1_000_000_000_000
 NOW = LONG_AGO + 3_600 * 10**9
+
+DEFAULT = Exclusions()
 
 
 def path(text: str) -> WorkspacePath:
@@ -30,45 +33,49 @@ def index(*paths: str, clock_ns: int = NOW) -> Index:
 
 
 def test_a_file_whose_stat_is_as_it_was_is_not_read() -> None:
-    planned = nominate([(path("a"), stat())], index("a"), {path("a"): entry()}, complete=True)
+    planned = nominate([(path("a"), stat())], index("a"), {path("a"): entry()}, complete=True, exclusions=DEFAULT)
     assert planned.read == []
     assert list(planned.same) == ["a"]
 
 
 def test_a_file_of_another_inode_size_or_change_time_is_read() -> None:
     for other in (stat(inode=8), stat(size=4), stat(ctime_ns=LONG_AGO + 1)):
-        planned = nominate([(path("a"), other)], index("a"), {path("a"): entry()}, complete=True)
+        planned = nominate([(path("a"), other)], index("a"), {path("a"): entry()}, complete=True, exclusions=DEFAULT)
         assert planned.read == [("a", other)]
 
 
 def test_a_file_that_changed_within_the_clocks_grain_of_the_last_scan_is_read_again() -> None:
     racy = stat(ctime_ns=NOW - CLOCK_GRAIN_NS)
     known = Index(clock_ns=NOW, stats={path("a"): racy})
-    assert nominate([(path("a"), racy)], known, {path("a"): entry()}, complete=True).read == [("a", racy)]
+    assert nominate([(path("a"), racy)], known, {path("a"): entry()}, complete=True, exclusions=DEFAULT).read == [
+        ("a", racy)
+    ]
 
 
 def test_a_new_file_is_read_unless_it_is_of_a_kind_that_is_made_again() -> None:
     scanned = [(path(name), stat()) for name in ("src/a.py", "src/a.pyc", "node_modules/x/i.js", "web/dist/app.js")]
-    assert nominate(scanned, Index(), {}, complete=True).read == [("src/a.py", stat())]
+    assert nominate(scanned, Index(), {}, complete=True, exclusions=DEFAULT).read == [("src/a.py", stat())]
 
 
 def test_a_path_once_in_the_tree_is_tracked_wherever_it_lies() -> None:
     tree = {path("dist/app.js"): entry()}
-    assert nominate([(path("dist/app.js"), stat())], Index(), tree, complete=True).read == [("dist/app.js", stat())]
+    assert nominate([(path("dist/app.js"), stat())], Index(), tree, complete=True, exclusions=DEFAULT).read == [
+        ("dist/app.js", stat())
+    ]
 
 
 def test_folders_and_devices_are_never_read() -> None:
     scanned = [(path("d"), stat(kind=EntryKind.DIRECTORY)), (path("fifo"), stat(kind=EntryKind.OTHER))]
-    assert nominate(scanned, Index(), {}, complete=True).read == []
+    assert nominate(scanned, Index(), {}, complete=True, exclusions=DEFAULT).read == []
 
 
 def test_a_tracked_path_that_the_scan_does_not_show_is_only_a_candidate_for_removal() -> None:
-    planned = nominate([], index("a"), {path("a"): entry()}, complete=True)
+    planned = nominate([], index("a"), {path("a"): entry()}, complete=True, exclusions=DEFAULT)
     assert planned.unlisted == ["a"]
 
 
 def test_an_incomplete_scan_proves_no_deletion() -> None:
-    assert nominate([], index("a"), {path("a"): entry()}, complete=False).unlisted == []
+    assert nominate([], index("a"), {path("a"): entry()}, complete=False, exclusions=DEFAULT).unlisted == []
 
 
 def test_only_what_differs_becomes_a_change() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import anyio
 
+from vaporform_mcp.exclusions import MirrorRules
 from vaporform_mcp.locks import HostLock
 from vaporform_mcp.manager import Manager, open_manager
 from vaporform_mcp.sandboxes.base import OnPhase, Provider, ProviderInfo, Sandbox
@@ -141,7 +142,7 @@ class SeamServer:
 
 @asynccontextmanager
 async def seam_server(
-    data: Path, *, lock_limit_s: float = 30.0, isolation: Level = "namespaces"
+    data: Path, *, lock_limit_s: float = 30.0, isolation: Level = "namespaces", rules: MirrorRules | None = None
 ) -> AsyncGenerator[SeamServer]:
     environment: Mapping[str, str] = dict(os.environ)
     config = LocalConfig(
@@ -161,6 +162,7 @@ async def seam_server(
                 provider,
                 lambda name: HostLock(data / "locks" / name, limit_s=lock_limit_s),
                 Spec(provider="local"),
+                rules,
             ) as manager:
                 yield SeamServer(manager, provider, store, data)
     finally:

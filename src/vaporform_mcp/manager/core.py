@@ -11,6 +11,7 @@ from anyio.abc import TaskGroup
 
 from vaporform_mcp.background import background
 from vaporform_mcp.errors import Internal, NotFound, SandboxUnavailable, StoreUnavailable, VaporformError
+from vaporform_mcp.exclusions import MirrorRules
 from vaporform_mcp.locks import HostLock
 from vaporform_mcp.manager.records import Records
 from vaporform_mcp.manager.requests import OpenRequest, agree
@@ -37,11 +38,18 @@ class Manager:
     """Made by `open_manager`. Safe for many callers at once."""
 
     def __init__(
-        self, store: Store, provider: Provider, lock_of: Callable[[str], HostLock], spec: Spec, group: TaskGroup
+        self,
+        store: Store,
+        provider: Provider,
+        lock_of: Callable[[str], HostLock],
+        spec: Spec,
+        rules: MirrorRules,
+        group: TaskGroup,
     ) -> None:
         self._store = store
         self._provider = provider
         self._lock_of = lock_of
+        self._rules = rules
         self._group = group
         self._records = Records(store, spec)
         self._trash = Trash(store, provider, lock_of)
@@ -151,7 +159,7 @@ class Manager:
             try:
                 record, slot.created = await self._records.find_or_make(*key, request)
                 made = record if slot.created else None
-                slot.workspace = Workspace(record, self._store, self._provider, self._lock_of(record.id))
+                slot.workspace = Workspace(record, self._store, self._provider, self._lock_of(record.id), self._rules)
                 await slot.workspace.open(slot.tell)
                 slot.tell(Phase.READY, 100.0)
                 slot.ready = True
@@ -276,11 +284,15 @@ class Manager:
 
 @asynccontextmanager
 async def open_manager(
-    store: Store, provider: Provider, lock_of: Callable[[str], HostLock], spec: Spec
+    store: Store,
+    provider: Provider,
+    lock_of: Callable[[str], HostLock],
+    spec: Spec,
+    rules: MirrorRules | None = None,
 ) -> AsyncGenerator[Manager]:
     """A manager whose background work ends, bounded, with the context. `lock_of` gives a workspace id's host lock."""
     async with background() as group:
-        manager = Manager(store, provider, lock_of, spec, group)
+        manager = Manager(store, provider, lock_of, spec, rules or MirrorRules(), group)
         try:
             yield manager
         finally:

@@ -14,10 +14,7 @@ from vaporform_mcp.types import Entry, EntryKind, Stat, WorkspacePath
 from vaporform_mcp.workspace.files import batches, digest_of, entry_of, hash_stream
 from vaporform_mcp.workspace.mirror import Mirror
 
-__all__ = ["MAX_MIRRORED_BYTES", "Captured", "capture"]
-
-MAX_MIRRORED_BYTES = 1024 * 1024 * 1024
-"""A file over this stays out of the mirror and is reported: it is data, and would cost its size at every change."""
+__all__ = ["Captured", "capture"]
 
 LARGE_TRIES = 3
 THREAD_BYTES = 256 * 1024
@@ -34,9 +31,15 @@ class Captured:
     kept: dict[WorkspacePath, str] = field(default_factory=dict[WorkspacePath, str])
 
 
-async def capture(sandbox: Sandbox, mirror: Mirror, wanted: Sequence[tuple[WorkspacePath, Stat]]) -> Captured:
-    """Read `wanted` (with the stats that a scan gave) and put what the store lacks, in bounded memory."""
+async def capture(
+    sandbox: Sandbox, mirror: Mirror, wanted: Sequence[tuple[WorkspacePath, Stat]], *, max_file_bytes: int
+) -> Captured:
+    """Read `wanted` (with the stats that a scan gave) and put what the store lacks, in bounded memory.
+
+    A file over `max_file_bytes` stays out and is told: it is data, and would cost its size at every change.
+    """
     captured = Captured()
+    wanted = [item for item in wanted if not _is_over(item, max_file_bytes, captured)]
     small = ((path, stat.size) for path, stat in wanted if stat.size <= MAX_FILE_BATCH_BYTES)
     for batch in batches(small, max_bytes=MAX_FILE_BATCH_BYTES):
         await _capture_batch(sandbox, mirror, batch, captured)
@@ -44,6 +47,15 @@ async def capture(sandbox: Sandbox, mirror: Mirror, wanted: Sequence[tuple[Works
         if stat.size > MAX_FILE_BATCH_BYTES:
             await _capture_large(sandbox, mirror, path, stat, captured)
     return captured
+
+
+def _is_over(item: tuple[WorkspacePath, Stat], max_file_bytes: int, captured: Captured) -> bool:
+    path, stat = item
+    if stat.size > max_file_bytes:
+        captured.kept[path] = (
+            f"{stat.size:,} bytes, over the {max_file_bytes // 1024**2} MiB of VAPORFORM_MIRROR__FILE_MB"
+        )
+    return stat.size > max_file_bytes
 
 
 async def _capture_batch(sandbox: Sandbox, mirror: Mirror, batch: list[WorkspacePath], captured: Captured) -> None:
@@ -87,9 +99,6 @@ async def _hashed(contents: list[FileContent], captured: Captured) -> list[Blob]
 
 
 async def _capture_large(sandbox: Sandbox, mirror: Mirror, path: WorkspacePath, stat: Stat, captured: Captured) -> None:
-    if stat.size > MAX_MIRRORED_BYTES:
-        captured.kept[path] = f"over {MAX_MIRRORED_BYTES // 1024**2} MiB, too large to be mirrored"
-        return
     if stat.kind is not EntryKind.FILE:
         return
     try:

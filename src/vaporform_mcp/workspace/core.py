@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import anyio
 
 from vaporform_mcp.errors import SandboxLost, StoreUnavailable, VaporformError
-from vaporform_mcp.exclusions import PRUNED_FOLDERS, is_excluded
+from vaporform_mcp.exclusions import PRUNED_FOLDERS, MirrorRules, is_excluded
 from vaporform_mcp.locks import HostLock
 from vaporform_mcp.sandboxes.base import Command, OnPhase, Preview, ProcessStatus, Provider, RunState, SandboxInfo
 from vaporform_mcp.stores.base import Store
@@ -48,12 +48,15 @@ MADE_BY_COMMAND = 200
 class Workspace:
     """Sandbox first, then the mirror. Made and closed by the manager, which also runs `keep_synced`."""
 
-    def __init__(self, record: WorkspaceRecord, store: Store, provider: Provider, lock: HostLock) -> None:
+    def __init__(
+        self, record: WorkspaceRecord, store: Store, provider: Provider, lock: HostLock, rules: MirrorRules
+    ) -> None:
         self._store = store
         self._lock = lock
+        self._rules = rules
         self._loop = SyncLoop(self._sync_in_background)
         self._lifeline = Lifeline(record, store, Opener(store, provider, lock), lambda: self._loop.request("self-heal"))
-        self._writer = Writer(self._lifeline, lock, self._loop)
+        self._writer = Writer(self._lifeline, lock, self._loop, rules.max_file_bytes)
         self._reader = Reader(self._lifeline, store)
         self._runner = Runner(self._lifeline)
         # Holds: one sync at a time; whoever asks meanwhile gets one that begins afterwards.
@@ -182,7 +185,7 @@ class Workspace:
         live = self._lifeline.live
         if live is None:
             raise SandboxLost("the sandbox is being replaced", hint="Repeat the call.")
-        await Syncer(live.sandbox, live.mirror).run(made_by=made_by)
+        await Syncer(live.sandbox, live.mirror, self._rules).run(made_by=made_by)
 
     async def keep_synced(self) -> None:
         """Run the background syncs, and the healing; never returns."""
@@ -223,7 +226,7 @@ class Workspace:
         async with self._syncing, self._lock.shared():
             asked = self._loop.requests
             if self._syncer is None or self._syncer_of is not live:
-                self._syncer, self._syncer_of = Syncer(live.sandbox, live.mirror), live
+                self._syncer, self._syncer_of = Syncer(live.sandbox, live.mirror, self._rules), live
             with live.mirror.attempt(probe=True):
                 report = await self._syncer.run(made_by=made_by, label=label)
             self._loop.covered(asked)

@@ -9,11 +9,12 @@ from functools import partial
 import anyio.to_thread
 
 from vaporform_mcp.errors import SandboxLost
-from vaporform_mcp.exclusions import PRUNED_FOLDERS
+from vaporform_mcp.exclusions import Exclusions, MirrorRules
 from vaporform_mcp.sandboxes.base import FileFault, Sandbox, Scan
 from vaporform_mcp.sync import MIRRORED, Index, Nominated, changes_between, is_unchanged, nominate
 from vaporform_mcp.types import Change, Entry, Stat, WorkspacePath
 from vaporform_mcp.workspace.capture import Captured, capture
+from vaporform_mcp.workspace.ignoring import ProjectExclusions
 from vaporform_mcp.workspace.marks import Mark, decode, encode
 from vaporform_mcp.workspace.mirror import Mirror
 
@@ -34,8 +35,10 @@ class SyncReport:
 class Syncer:
     """Syncs one sandbox into one mirror. One sync at a time: the caller sees to that."""
 
-    def __init__(self, sandbox: Sandbox, mirror: Mirror) -> None:
+    def __init__(self, sandbox: Sandbox, mirror: Mirror, rules: MirrorRules) -> None:
         self._sandbox = sandbox
+        self._exclusions = ProjectExclusions(sandbox, rules.exclusions)
+        self._max_file_bytes = rules.max_file_bytes
         self._mirror = mirror
         self._raw_mark: bytes | None = None
         self._mark: Mark | None = None
@@ -50,12 +53,12 @@ class Syncer:
         tree = dict(await self._mirror.tree())
         read_at = self._mirror.head.number
         suspects = await self._suspects(mark, tree)
-        scan = await self._sandbox.scan(prune=PRUNED_FOLDERS)
-        nominated = await _nominate(scan, mark, tree, suspects)
+        scan = await self._exclusions.scan()
+        nominated = await _nominate(scan, mark, tree, suspects, self._exclusions.now)
         unlisted = [path for path in nominated.unlisted if not _lies_under(path, scan.unreadable)]
         present, kept = await _present(self._sandbox, unlisted)
         wanted = [*nominated.read, *(item for item in present if item[0] in suspects or not self._vouched(item, mark))]
-        captured = await capture(self._sandbox, self._mirror, wanted)
+        captured = await capture(self._sandbox, self._mirror, wanted, max_file_bytes=self._max_file_bytes)
         captured.kept |= kept
         shown = {path for path, _ in present}
         doubtful = [path for path in unlisted if path not in shown and path not in kept]
@@ -67,7 +70,7 @@ class Syncer:
             revision = await self._mirror.commit(
                 changes,
                 read_at=read_at,
-                rebase=partial(rebase, self._sandbox, self._mirror),
+                rebase=partial(rebase, self._sandbox, self._mirror, self._max_file_bytes),
                 made_by=made_by,
                 label=label,
             )
@@ -77,7 +80,11 @@ class Syncer:
         stats = {**nominated.same, **same, **captured.stats}
         # Written also when only the clock moved on: what was read lay within its grain, and need not be read again.
         await self._write_mark(mark, scan, stats, compared_with, read=bool(captured.stats))
-        return SyncReport(revision=self._mirror.head.number, changed=len(changes), problems=_problems(scan, captured))
+        return SyncReport(
+            revision=self._mirror.head.number,
+            changed=len(changes),
+            problems=[*_problems(scan, captured), *self._exclusions.problems],
+        )
 
     async def _suspects(self, mark: Mark, tree: Mapping[WorkspacePath, Entry]) -> Collection[WorkspacePath]:
         """Paths of which the tree has changed since it was last compared with the sandbox.
@@ -130,11 +137,11 @@ class Syncer:
 
 
 async def rebase(
-    sandbox: Sandbox, mirror: Mirror, changes: Sequence[Change], touched: frozenset[WorkspacePath]
+    sandbox: Sandbox, mirror: Mirror, max_file_bytes: int, changes: Sequence[Change], touched: frozenset[WorkspacePath]
 ) -> Sequence[Change]:
     """Read the paths that others committed meanwhile once more, and commit what they are now."""
     present, kept = await _present(sandbox, sorted(touched))
-    captured = await capture(sandbox, mirror, present)
+    captured = await capture(sandbox, mirror, present, max_file_bytes=max_file_bytes)
     shown = {path for path, _ in present}
     gone = [path for path in touched if path not in shown and path not in kept] + captured.gone
     fresh: Mapping[WorkspacePath, Entry | None] = {**captured.found, **dict.fromkeys(gone)}
@@ -157,11 +164,15 @@ async def _present(
 
 
 async def _nominate(
-    scan: Scan, mark: Mark, tree: Mapping[WorkspacePath, Entry], suspects: Collection[WorkspacePath]
+    scan: Scan,
+    mark: Mark,
+    tree: Mapping[WorkspacePath, Entry],
+    suspects: Collection[WorkspacePath],
+    exclusions: Exclusions,
 ) -> Nominated:
     def work() -> Nominated:
         items = ((item.path, item.stat) for item in scan.entries)
-        return nominate(items, mark.index, tree, complete=not scan.truncated, suspects=suspects)
+        return nominate(items, mark.index, tree, complete=not scan.truncated, exclusions=exclusions, suspects=suspects)
 
     # In a thread of its own the calls that come meanwhile wait for a few milliseconds only.
     return work() if len(scan.entries) < _ROWS_IN_THREAD else await anyio.to_thread.run_sync(work)

@@ -29,10 +29,11 @@ _EDIT_TRIES = 3
 class Writer:
     """Writes one file at a time per path; different paths go on beside each other."""
 
-    def __init__(self, lifeline: Lifeline, lock: HostLock, loop: SyncLoop) -> None:
+    def __init__(self, lifeline: Lifeline, lock: HostLock, loop: SyncLoop, max_file_bytes: int) -> None:
         self._lifeline = lifeline
         self._lock = lock
         self._loop = loop
+        self._max_file_bytes = max_file_bytes
         self._paths = PathLocks()
 
     async def write(self, path: WorkspacePath, content: bytes, *, made_by: str) -> Written:
@@ -114,7 +115,7 @@ class Writer:
             await mirror.put([Blob(digest=digest, content=content, mime_type=entry.mime_type)])
 
         async def read_again(changes: Sequence[Change], touched: frozenset[WorkspacePath]) -> Sequence[Change]:
-            again = await rebase(live.sandbox, mirror, changes, touched)
+            again = await rebase(live.sandbox, mirror, self._max_file_bytes, changes, touched)
             if not again:
                 raise Conflict("another server wrote it too, and it could not be read again", hint="A sync follows.")
             return again

@@ -172,9 +172,12 @@ def test_a_git_repository_is_imported_with_its_branch_from_a_host_that_a_person_
             machine.destroy_sandbox(WorkspaceName("shop"))
             healed = server.call("read_file", path="README.md", workspace="shop")
             assert "the next one" in healed.text
-            assert "history of the git repository did not come back" in healed.text
+            assert "The git repository came back" in healed.text
+            said = server.call("execute_command", command="git log --oneline; git status", workspace="shop").text
+            assert "second" in said
+            assert "nothing to commit" in said
         assert machine.stored("shop")["README.md"] == b"the next one\n"
-        assert not any(path.startswith(".git/") for path in machine.stored("shop"))
+        assert [path for path in machine.stored("shop") if path.startswith(".git/")] == [".git/vaporform/state"]
 
 
 def test_a_git_host_on_this_machine_is_out_of_reach_where_nobody_allowed_it(tmp_path: Path) -> None:

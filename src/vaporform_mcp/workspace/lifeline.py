@@ -16,6 +16,7 @@ from vaporform_mcp.stores.base import Store
 from vaporform_mcp.types import Phase, WorkspacePath, WorkspaceRecord
 from vaporform_mcp.workspace.opening import Live, Opener
 from vaporform_mcp.workspace.recording import update_record
+from vaporform_mcp.workspace.repository import Returned
 
 __all__ = ["Lifeline"]
 
@@ -26,6 +27,20 @@ T = TypeVar("T")
 MAX_NOTICES = 10
 MAX_NAMED = 10
 MAX_UNMIRRORED = 200
+_BUNDLE = (
+    "The commits made here are in .git/vaporform/commits.bundle, from which `git fetch` takes them into a repository "
+    "that has those of its origin, which .git/vaporform/state names."
+)
+_REPOSITORY = {
+    Returned.WHOLE: "The git repository came back, with the commits and branches that were only here.",
+    Returned.PARTLY: "The git repository came back, with the commits and branches that were only here; its origin "
+    "could not be reached.",
+    Returned.UNREACHED: f"The git repository did not come back, since its origin could not be reached. {_BUNDLE}",
+    Returned.LACKING: "The git repository did not come back, since its origin no longer has the commit it was at. "
+    + _BUNDLE,
+    Returned.NO_GIT: f"The git repository did not come back, since this sandbox has no git. {_BUNDLE}",
+    Returned.FAILED: f"The git repository did not come back, since git failed. {_BUNDLE}",
+}
 _REBUILT = (
     "The sandbox had been lost and was rebuilt from the mirror. Every mirrored file is back. What did not come back: "
     "running processes, installed packages (node_modules, virtual environments), build output and whatever lay outside "
@@ -220,8 +235,10 @@ class Lifeline:
             parts.append("Commands on record that made it: " + "; ".join(self.record.commands) + ".")
         if self.record.dev_command:
             parts.append(f"The development server was started with: {self.record.dev_command}.")
-        if self.record.spec.git_url:
-            parts.append("The .git folder is not mirrored: the history of the git repository did not come back.")
+        if live.repository is not None:
+            parts.append(_REPOSITORY[live.repository])
+        elif self.record.spec.git_url:
+            parts.append("The history of the git repository was not mirrored yet, and did not come back.")
         if self.unmirrored:
             named = ", ".join(sorted(self.unmirrored)[:MAX_NAMED])
             parts.append(f"Not mirrored before it was lost, so back as they were before, or gone: {named}.")

@@ -19,6 +19,7 @@ from vaporform_mcp.types import Head, Phase, WorkspacePath, WorkspaceRecord
 from vaporform_mcp.workspace.importing import clone
 from vaporform_mcp.workspace.marks import Mark, decode, encode
 from vaporform_mcp.workspace.mirror import Mirror
+from vaporform_mcp.workspace.repository import STATE, Returned, bring_back
 from vaporform_mcp.workspace.restoring import restore_tree
 
 __all__ = ["Live", "Opener"]
@@ -33,7 +34,7 @@ class Live:
     """A workspace's sandbox, marked and of the current epoch, with the mirror that it is synced into.
 
     `rebuilt` tells that it was made anew just now, `restored` that its files came from the mirror then; `problems`
-    names those that did not come back.
+    names those that did not come back, and `repository` tells what did of a git repository, where there was one.
     """
 
     sandbox: Sandbox
@@ -41,6 +42,7 @@ class Live:
     rebuilt: bool
     restored: bool
     problems: Mapping[WorkspacePath, str]
+    repository: Returned | None = None
 
 
 class Opener:
@@ -97,6 +99,7 @@ class Opener:
             await self._provider.destroy(record.id, head.epoch)
             sandbox = await self._provider.acquire(record.spec, record.id, head.epoch, on_phase)
         problems: Mapping[WorkspacePath, str] = {}
+        repository: Returned | None = None
         mirror = Mirror(self._store, record.id, head)
         if before.number == 0 and record.spec.git_url is not None:
             on_phase(Phase.IMPORTING, 0)
@@ -108,12 +111,21 @@ class Opener:
                 on_phase(Phase.RESTORING, 100 * done / total)
 
             problems = await restore_tree(sandbox, self._store, tree, progress)
+            if STATE in tree:
+                repository = await bring_back(sandbox)
         await self._mark(record, sandbox, mirror, frozenset(problems))
         if 0 < before.epoch < head.epoch:
             await self._destroy_old(record, before.epoch)
         on_phase(Phase.READY, 100)
         restored = before.number > 0
-        return Live(sandbox=sandbox, mirror=mirror, rebuilt=True, restored=restored, problems=problems)
+        return Live(
+            sandbox=sandbox,
+            mirror=mirror,
+            rebuilt=True,
+            restored=restored,
+            problems=problems,
+            repository=repository,
+        )
 
     async def _take_over(self, record: WorkspaceRecord, head: Head) -> Head:
         if head.number == 0:

@@ -17,6 +17,7 @@ from vaporform_mcp.workspace.capture import Captured, capture
 from vaporform_mcp.workspace.ignoring import ProjectExclusions
 from vaporform_mcp.workspace.marks import Mark, decode, encode
 from vaporform_mcp.workspace.mirror import Mirror
+from vaporform_mcp.workspace.repository import Repository
 
 __all__ = ["SyncReport", "Syncer", "rebase"]
 
@@ -38,6 +39,7 @@ class Syncer:
     def __init__(self, sandbox: Sandbox, mirror: Mirror, rules: MirrorRules) -> None:
         self._sandbox = sandbox
         self._exclusions = ProjectExclusions(sandbox, rules.exclusions)
+        self._repository = Repository(sandbox)
         self._max_file_bytes = rules.max_file_bytes
         self._mirror = mirror
         self._raw_mark: bytes | None = None
@@ -56,6 +58,8 @@ class Syncer:
         scan = await self._exclusions.scan()
         nominated = await _nominate(scan, mark, tree, suspects, self._exclusions.now)
         unlisted = [path for path in nominated.unlisted if not _lies_under(path, scan.unreadable)]
+        kept_by_git = await self._repository.paths(scan, self._exclusions.now.pruned_names)
+        unlisted += [path for path in kept_by_git if path not in tree]
         present, kept = await _present(self._sandbox, unlisted)
         wanted = [*nominated.read, *(item for item in present if item[0] in suspects or not self._vouched(item, mark))]
         captured = await capture(self._sandbox, self._mirror, wanted, max_file_bytes=self._max_file_bytes)
@@ -83,7 +87,7 @@ class Syncer:
         return SyncReport(
             revision=self._mirror.head.number,
             changed=len(changes),
-            problems=[*_problems(scan, captured), *self._exclusions.problems],
+            problems=[*_problems(scan, captured), *self._exclusions.problems, *self._repository.problems],
         )
 
     async def _suspects(self, mark: Mark, tree: Mapping[WorkspacePath, Entry]) -> Collection[WorkspacePath]:

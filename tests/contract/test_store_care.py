@@ -138,7 +138,10 @@ async def test_a_long_history_is_thinned_out_whole(store: Store, clock: Clock) -
     pruned = await store.prune(workspace, keep_after=4, grace_s=10)
     assert (pruned.revisions, pruned.blobs) == (4, 6000)
     assert len(await store.tree(workspace)) == 1500
-    assert (await store.verify(workspace)).blobs == 1500
+    told: list[tuple[int, int]] = []
+    assert (await store.verify(workspace, on_progress=lambda done, total: told.append((done, total)))).blobs == 1500
+    assert told == sorted(told)
+    assert told[-1] == (1500, 1500)
 
 
 async def test_verifying_counts_each_blob_once_and_only_what_is_named(store: Store) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.contract.stores import Clock, append, blob, entry_of, file, link, make_workspace, path, write
 from vaporform_mcp.errors import Conflict, NotFound
-from vaporform_mcp.stores.base import Store
+from vaporform_mcp.stores.base import Adopted, Store
 from vaporform_mcp.types import ROOT, Change, Head, Revision, TreeCount
 
 
@@ -332,9 +332,12 @@ async def test_a_history_is_adopted_as_it_is_with_its_gaps_and_goes_on(store: St
     first = Revision(number=5, id="five", epoch=2, time=77.5, made_by="git", label="old", added=9, changed=8, removed=7)
     second = replace(first, number=8, id="eight", label=None)
     whole = [Change(path=path("a"), entry=file(b"1")), Change(path=path("b"), entry=file(b"1"))]
-    for _ in range(2):
-        await store.adopt(workspace, first, whole)
-        await store.adopt(workspace, second, [Change(path=path("b"), entry=None)])
+    history = [
+        Adopted(revision=first, changes=whole),
+        Adopted(revision=second, changes=[Change(path=path("b"), entry=None)]),
+    ]
+    for some in (history[:1], history, history[1:], history):
+        await store.adopt(workspace, some)
     assert await store.log(workspace) == [second, first]
     assert await store.tree(workspace, 5) == {path("a"): file(b"1"), path("b"): file(b"1")}
     assert await store.tree(workspace) == {path("a"): file(b"1")}
@@ -364,7 +367,8 @@ async def test_a_history_is_not_adopted_over_another(store: Store) -> None:
         replace(newest, number=9, id="x", epoch=2),
     ):
         with pytest.raises(Conflict):
-            await store.adopt(workspace, revision, [])
+            await store.adopt(workspace, [Adopted(revision=revision, changes=[])])
+    unkept = [Change(path=path("z"), entry=file(b"none"))]
     with pytest.raises(NotFound):
-        await store.adopt(workspace, replace(newest, number=9, id="x"), [Change(path=path("z"), entry=file(b"none"))])
+        await store.adopt(workspace, [Adopted(revision=replace(newest, number=9, id="x"), changes=unkept)])
     assert await store.log(workspace) == [newest, oldest]

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from vaporform_mcp.types import Change, Digest, Entry, Head, Revision, TreeCount, WorkspacePath, WorkspaceRecord
 
-__all__ = ["MAX_BLOB_BATCH_BYTES", "Blob", "PruneReport", "Store", "VerifyReport"]
+__all__ = ["MAX_BLOB_BATCH_BYTES", "Adopted", "Blob", "OnProgress", "PruneReport", "Store", "VerifyReport"]
 
 MAX_BLOB_BATCH_BYTES = 16 * 1024 * 1024
 """What a caller may hand to one `put_blobs` or ask of one `get_blobs`, in bytes; larger blobs are streamed."""
+
+OnProgress = Callable[[int, int], None]
+"""Told how many of about how many are done."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adopted:
+    """A revision as another store has it, with what it did."""
+
+    revision: Revision
+    changes: Sequence[Change]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,13 +164,15 @@ class Store(Protocol):
         """
         ...
 
-    async def adopt(self, workspace_id: str, revision: Revision, changes: Sequence[Change]) -> None:
-        """Commit a revision as another store has it, its number, id, time and counts kept, durably and all or nothing.
+    async def adopt(self, workspace_id: str, adopted: Sequence[Adopted]) -> None:
+        """Commit revisions, oldest first, as another store has them: numbers, ids, times and counts kept.
 
-        Numbers between the head and it are as if they had been pruned. Repeating it changes nothing.
+        Each is committed durably and all or nothing; where one cannot be, those before it may have been. Numbers
+        between the head and the next are as if they had been pruned. Repeating it changes nothing. Many at once cost
+        little more than one; the caller bounds how much they hold together.
 
         Raises:
-            Conflict: the head is at or beyond that number with other revisions, or of a later epoch.
+            Conflict: the head is at or beyond a number with other revisions, or of a later epoch.
             NotFound: there is no such workspace, or a blob that a change names is not kept.
         """
         ...
@@ -216,8 +229,8 @@ class Store(Protocol):
         """Drop revisions up to `keep_after` that bear no label, and blobs unreferenced for `grace_s` seconds."""
         ...
 
-    async def verify(self, workspace_id: str | None = None) -> VerifyReport:
-        """Re-hash every blob that a kept revision (of one workspace, or of all) names."""
+    async def verify(self, workspace_id: str | None = None, *, on_progress: OnProgress | None = None) -> VerifyReport:
+        """Re-hash every blob that a kept revision (of one workspace, or of all) names. `on_progress` counts blobs."""
         ...
 
     async def aclose(self) -> None:

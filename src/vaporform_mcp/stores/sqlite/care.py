@@ -28,6 +28,7 @@ __all__ = [
     "sweep",
     "thin_out",
     "unkept",
+    "used",
     "used_after",
 ]
 
@@ -210,6 +211,14 @@ def named_by(connection: sqlite3.Connection, workspace_id: str) -> Sequence[Dige
     """Every digest that a kept change of the workspace names."""
     sql = "SELECT DISTINCT digest FROM changes WHERE workspace = ? AND digest IS NOT NULL"
     return [row[0] for row in connection.execute(sql, (key_of(connection, workspace_id),))]
+
+
+def used(connection: sqlite3.Connection, workspace_id: str | None) -> int:
+    """How many blobs a kept change, of one workspace or of any, names."""
+    if workspace_id is None:
+        return connection.execute("SELECT count(*) FROM blobs WHERE uses > 0 AND digest IS NOT NULL").fetchone()[0]
+    sql = "SELECT count(DISTINCT digest) FROM changes WHERE workspace = ?"
+    return connection.execute(sql, (key_of(connection, workspace_id),)).fetchone()[0]
 
 
 def used_after(connection: sqlite3.Connection, digest: str) -> Sequence[Digest]:

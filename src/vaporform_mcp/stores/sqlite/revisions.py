@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from vaporform_mcp.errors import Conflict, NotFound
+from vaporform_mcp.stores.base import Adopted
 from vaporform_mcp.stores.sqlite.trees import latest_of, row_of, under
 from vaporform_mcp.stores.sqlite.workspaces import key_of
 from vaporform_mcp.types import Entry, Head, Revision, TreeCount, WorkspacePath
@@ -53,8 +54,13 @@ def append(connection: sqlite3.Connection, workspace_id: str, draft: Draft) -> R
     return revision
 
 
-def adopt(connection: sqlite3.Connection, workspace_id: str, revision: Revision, changes: _Tree) -> None:
+def adopt(connection: sqlite3.Connection, workspace_id: str, adopted: Sequence[Adopted]) -> None:
     key = key_of(connection, workspace_id)
+    for each in adopted:
+        _adopt(connection, key, each.revision, {change.path: change.entry for change in each.changes})
+
+
+def _adopt(connection: sqlite3.Connection, key: int, revision: Revision, changes: _Tree) -> None:
     done = _one(connection, "workspace = ? AND id = ?", (key, revision.id))
     head = _head(connection, key)
     if done is not None and done.number == revision.number:

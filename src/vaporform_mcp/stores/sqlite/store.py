@@ -13,7 +13,7 @@ from pathlib import Path
 import anyio
 
 from vaporform_mcp.errors import InvalidArgument, NotFound, StoreUnavailable
-from vaporform_mcp.stores.base import Blob, PruneReport, VerifyReport
+from vaporform_mcp.stores.base import Adopted, Blob, OnProgress, PruneReport, VerifyReport
 from vaporform_mcp.stores.sqlite import blobs as contents
 from vaporform_mcp.stores.sqlite import care, revisions, trees, workspaces
 from vaporform_mcp.stores.sqlite.connections import Connections
@@ -134,9 +134,8 @@ class SqliteStore:
         )
         return await self._write(lambda connection: revisions.append(connection, workspace_id, draft))
 
-    async def adopt(self, workspace_id: str, revision: Revision, changes: Sequence[Change]) -> None:
-        named = {change.path: change.entry for change in changes}
-        await self._write(lambda connection: revisions.adopt(connection, workspace_id, revision, named))
+    async def adopt(self, workspace_id: str, adopted: Sequence[Adopted]) -> None:
+        await self._write(lambda connection: revisions.adopt(connection, workspace_id, adopted))
 
     async def head(self, workspace_id: str) -> Head:
         return await self._read(lambda connection: revisions.head(connection, workspace_id))
@@ -198,10 +197,11 @@ class SqliteStore:
             pass
         return PruneReport(revisions=walk.dropped, blobs=count, size_bytes=size_bytes)
 
-    async def verify(self, workspace_id: str | None = None) -> VerifyReport:
+    async def verify(self, workspace_id: str | None = None, *, on_progress: OnProgress | None = None) -> VerifyReport:
         whole = size_bytes = 0
         missing: list[Digest] = []
         corrupt: list[Digest] = []
+        total = await self._read(lambda connection: care.used(connection, workspace_id)) if on_progress else 0
         async for digests in self._named(workspace_id):
             at = 0
             while at < len(digests):
@@ -212,6 +212,8 @@ class SqliteStore:
                 size_bytes += found.size_bytes
                 missing += found.missing
                 corrupt += [kept.digest for kept in found.corrupt]
+                if on_progress is not None:
+                    on_progress(whole + len(missing) + len(corrupt), total)
         if workspace_id is None:
             missing += await self._read(care.unkept)
         return VerifyReport(blobs=whole + len(corrupt), size_bytes=size_bytes, missing=missing, corrupt=corrupt)

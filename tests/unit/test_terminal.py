@@ -6,6 +6,7 @@ import io
 
 import pytest
 
+from vaporform_mcp.cli.progress import progress
 from vaporform_mcp.cli.terminal import Style, Terminal
 
 
@@ -76,3 +77,14 @@ def test_a_table_has_its_columns_under_their_heads() -> None:
     screen = Screen(is_terminal=False)
     Terminal(screen, {}).table(("NAME", "STATE"), [("todo-app", "running"), ("x", "stopped")])
     assert screen.shown.splitlines() == ["NAME      STATE", "todo-app  running", "x         stopped"]
+
+
+def test_a_bar_is_for_terminals_alone_and_is_gone_when_it_is_done() -> None:
+    screen, file = Screen(), Screen(is_terminal=False)
+    for stream in (screen, file):
+        with progress(Terminal(stream, {"TERM": "xterm"}), "verifying") as on_progress:
+            on_progress(50, 200)
+    bar, _, after = screen.shown.partition("50 of 200")
+    assert bar == "\r\x1b[Kverifying  [######------------------]  25%  "
+    assert after == "\r\x1b[K"
+    assert file.shown == ""

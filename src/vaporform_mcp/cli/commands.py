@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
+from types import FrameType
 
 import anyio
 
@@ -18,6 +21,7 @@ from vaporform_mcp.cli.serving import configure_logging
 from vaporform_mcp.cli.terminal import Style, Terminal
 from vaporform_mcp.errors import VaporformError
 from vaporform_mcp.settings import InvalidSettings, Settings, host_environment, load
+from vaporform_mcp.tools.text import size
 from vaporform_mcp.types import parse_name
 from vaporform_mcp.workspace.results import Summary
 
@@ -34,8 +38,9 @@ def run(asked: argparse.Namespace) -> int:
     except InvalidSettings as error:
         return _faulty(error, asked, out, err)
     configure_logging(settings.log_level)
+    _end_cleanly_when_told()
     try:
-        return _run(asked, settings, out)
+        return _run(asked, settings, out, err)
     except VaporformError as error:
         err.paragraph(f"vaporform-mcp: {error.message}", style=Style.BAD)
         err.paragraph(error.hint)
@@ -48,6 +53,18 @@ def run(asked: argparse.Namespace) -> int:
         return INTERRUPTED
 
 
+def _end_cleanly_when_told() -> None:
+    """Ended by a supervisor or with its terminal, a command undoes what is half done, as it does at Ctrl-C."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, interrupt)
+
+
 def _faulty(error: InvalidSettings, asked: argparse.Namespace, out: Terminal, err: Terminal) -> int:
     if asked.command == "doctor":
         from vaporform_mcp.cli.doctor import show_faulty_settings
@@ -58,8 +75,36 @@ def _faulty(error: InvalidSettings, asked: argparse.Namespace, out: Terminal, er
     return USAGE
 
 
-def _run(asked: argparse.Namespace, settings: Settings, out: Terminal) -> int:
+def _run(asked: argparse.Namespace, settings: Settings, out: Terminal, err: Terminal) -> int:
     match asked.command:
+        case "export":
+            from vaporform_mcp.cli.exporting import export
+
+            return export(
+                settings,
+                out,
+                err,
+                name=asked.name,
+                destination=Path(asked.destination),
+                at=asked.at,
+                overwrite=asked.overwrite,
+                as_json=asked.json,
+            )
+        case "verify":
+            from vaporform_mcp.cli.care import verify
+
+            return verify(settings, out, err, name=asked.name, as_json=asked.json)
+        case "prune":
+            from vaporform_mcp.cli.care import prune, wanted
+
+            return prune(
+                settings,
+                out,
+                err,
+                wanted(asked.keep_days, asked.keep_last, asked.grace_hours, dry_run=asked.dry_run),
+                name=asked.name,
+                as_json=asked.json,
+            )
         case "demo":
             from vaporform_mcp.cli.demo import show_demo
 
@@ -125,7 +170,7 @@ def _workspaces(settings: Settings, out: Terminal, *, as_json: bool) -> int:
                 _state(each, running),
                 str(each.revision),
                 str(each.files),
-                f"{each.size / 1024:,.1f} KiB",
+                size(each.size),
                 time.strftime("%Y-%m-%d %H:%M", time.localtime(each.last_used)),
             )
             for each in found

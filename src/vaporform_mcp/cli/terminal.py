@@ -77,6 +77,10 @@ class Terminal:
             cells = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
             self.line(cells, Style.STRONG if number == 0 else None)
 
+    def rewrite(self, text: str) -> None:
+        """In the place of what was shown last by this, on a terminal: a line without an end, "" to clear it."""
+        self._write("\r\x1b[K" + text.translate(_CONTROLS)[: self.width - 1])
+
     def _styled(self, text: str, style: Style | None) -> str:
         text = text.translate(_CONTROLS)
         return f"\x1b[{style}m{text}\x1b[0m" if style is not None and self._has_colour and text.strip() else text

@@ -1,0 +1,122 @@
+"""The arguments of every command, and what its help says."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+
+from vaporform_mcp import __version__
+
+__all__ = ["build_parser"]
+
+_Add = Callable[..., argparse.ArgumentParser]
+_MOST = 1_000_000
+
+_ABOUT = """\
+Without a command this is the MCP server over stdio: a client starts it, and
+speaks with it over stdin and stdout. The commands are for people:
+
+  demo        the main job, from an empty workspace to a served application
+  doctor      examine this machine, and say how to mend what is wrong
+  ps          list the sandboxes that run on this machine
+  stop        end sandboxes; their workspaces and files stay
+  workspaces  list the workspaces, also those in the trash
+  undelete    take a workspace out of the trash
+  export      write a workspace's files into a folder
+  verify      read everything that the store keeps, and name what is damaged
+  prune       drop old revisions, and what nothing needs any more
+
+`vaporform-mcp COMMAND --help` says more. Settings are environment variables
+that begin with VAPORFORM_."""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="vaporform-mcp",
+        usage="vaporform-mcp [-h] [--version] [COMMAND ...]",
+        description=_ABOUT,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"vaporform-mcp {__version__}")
+    commands = parser.add_subparsers(dest="command", prog="vaporform-mcp", metavar="[COMMAND]", help=argparse.SUPPRESS)
+    demo = commands.add_parser("demo", description="The main job, from an empty workspace to a served application.")
+    demo.add_argument(
+        "--keep", action="store_true", help="make it among your own workspaces, and leave the preview up until Ctrl-C"
+    )
+    demo.add_argument(
+        "--from", dest="source", metavar="PATH|GIT_URL", help="use an existing project instead of the sample"
+    )
+    doctor = commands.add_parser("doctor", description="Examine this machine, and say how to mend what is wrong.")
+    doctor.add_argument("--online", action="store_true", help="also see whether commands reach the internet")
+    doctor.add_argument("--json", action="store_true", help="for programs, and for bug reports")
+    ps = commands.add_parser("ps", description="List the sandboxes that run on this machine.")
+    ps.add_argument("--json", action="store_true", help="for programs")
+    stop = commands.add_parser("stop", description="End sandboxes; their workspaces and files stay.")
+    which = stop.add_mutually_exclusive_group(required=True)
+    which.add_argument("name", nargs="?", metavar="NAME", help="the workspace whose sandbox is ended")
+    which.add_argument("--all", action="store_true", help="end every sandbox")
+    workspaces = commands.add_parser("workspaces", description="List the workspaces, also those in the trash.")
+    workspaces.add_argument("--json", action="store_true", help="for programs")
+    undelete = commands.add_parser("undelete", description="Take a workspace out of the trash.")
+    undelete.add_argument("name", metavar="NAME")
+    _add_export(commands.add_parser)
+    _add_verify(commands.add_parser)
+    _add_prune(commands.add_parser)
+    return parser
+
+
+def _add_export(add: _Add) -> None:
+    export = add("export", description="Write a workspace's files, as the store has them.")
+    export.add_argument("name", metavar="WORKSPACE")
+    export.add_argument("destination", metavar="DEST", help="a folder, new or empty")
+    export.add_argument("--at", metavar="REV", help="as they were at this revision or checkpoint; now by default")
+    export.add_argument(
+        "--overwrite", action="store_true", help="into a folder that has files: those of the same names are replaced"
+    )
+    export.add_argument("--json", action="store_true", help="for programs")
+
+
+def _add_verify(add: _Add) -> None:
+    verify = add(
+        "verify",
+        description="Read and hash everything that the store keeps. Exit status 1 where something is missing or "
+        "damaged; the files that it is about are named.",
+    )
+    verify.add_argument("name", nargs="?", metavar="WORKSPACE", help="of this one alone")
+    verify.add_argument("--json", action="store_true", help="for programs")
+
+
+def _add_prune(add: _Add) -> None:
+    prune = add(
+        "prune",
+        description="Drop revisions that neither option keeps, then contents that nothing names. The newest revision "
+        "and checkpoints always stay. Without either option no revision is dropped.",
+    )
+    prune.add_argument("name", nargs="?", metavar="WORKSPACE", help="revisions of this one alone")
+    prune.add_argument("--keep-days", type=_amount, metavar="DAYS", help="keep revisions of the last so many days")
+    prune.add_argument("--keep-last", type=_count, metavar="COUNT", help="keep the newest so many revisions")
+    prune.add_argument(
+        "--grace-hours",
+        type=_amount,
+        default=24.0,
+        metavar="HOURS",
+        help="leave contents that were put within so many hours (%(default)g)",
+    )
+    prune.add_argument("--dry-run", action="store_true", help="say what would go, and leave it")
+    prune.add_argument("--json", action="store_true", help="for programs")
+
+
+def _amount(raw: str) -> float:
+    try:
+        value = float(raw)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= _MOST:
+        raise argparse.ArgumentTypeError(f"{raw!r} is no number from 0 to {_MOST:,}")
+    return value
+
+
+def _count(raw: str) -> int:
+    if not raw.isascii() or not raw.isdigit() or not 1 <= int(raw) <= _MOST:
+        raise argparse.ArgumentTypeError(f"{raw!r} is no whole number from 1 to {_MOST:,}")
+    return int(raw)

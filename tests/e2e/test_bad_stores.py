@@ -52,6 +52,12 @@ def damaged(path: Path) -> None:
     path.write_bytes(bytes(content))
 
 
+def other_tables(path: Path) -> None:
+    with sqlite3.connect(path) as database:
+        database.execute("ALTER TABLE changes RENAME COLUMN digest TO hash")
+    database.close()
+
+
 def folder(path: Path) -> None:
     path.unlink()
     path.mkdir()
@@ -63,6 +69,7 @@ def folder(path: Path) -> None:
         (no_database, "is not a database", "Move that file away"),
         (newer, "newer", "Upgrade"),
         (damaged, "damaged", "recover"),
+        (other_tables, "tables of its version", "put back a copy"),
         (folder, "cannot be opened", "Check"),
     ],
 )
@@ -119,6 +126,39 @@ def test_a_store_that_fails_under_a_running_server_costs_the_mirror_and_nothing_
         lock.rollback()
         lock.close()
         in_time(lambda: machine.stored().get("meanwhile.txt") == b"meanwhile")
+
+
+def test_a_store_that_is_gone_while_a_server_runs_costs_the_mirror_alone_and_put_back_it_goes_on(
+    machine: Machine, tmp_path: Path
+) -> None:
+    """Removed between two writes, so that a new, empty one is made in its place; then the old one is moved back."""
+    with machine.server() as server:
+        assert server.call("write_to_file", path="before.txt", content="before").facts["mirrored"]
+        away = tmp_path / "away"
+        away.mkdir()
+        files = list(machine.data_dir.glob(f"{machine.store_file.name}*"))
+        for path in files:
+            path.rename(away / path.name)
+        written = server.call("write_to_file", path="meanwhile.txt", content="meanwhile")
+        assert written.facts["mirrored"] is False
+        assert "no longer has this workspace" in written.facts["mirror_error"]
+        assert "put the store back" in written.text
+        assert_fit(written, machine.data_dir)
+        assert server.call("read_file", path="meanwhile.txt").text == "meanwhile"
+        refused = server.call("attempt_completion", result="done")
+        assert "put the store back" in refused.text
+        assert_fit(refused, machine.data_dir)
+        server.process.kill()
+        server.wait()
+    for path in machine.data_dir.glob(f"{machine.store_file.name}*"):
+        path.unlink()
+    for path in files:
+        if (away / path.name).exists():
+            (away / path.name).rename(path)
+    with machine.server() as server:
+        assert server.call("read_file", path="meanwhile.txt").text == "meanwhile"
+        in_time(lambda: machine.stored().get("meanwhile.txt") == b"meanwhile")
+    assert machine.stored() == {"kept.txt": b"kept", "before.txt": b"before", "meanwhile.txt": b"meanwhile"}
 
 
 def assert_all_refused(server: StdioServer, machine: Machine, said: str, mend: str) -> None:

@@ -98,6 +98,62 @@ async def test_a_newer_schema_is_refused_also_by_a_server_that_runs_already(path
     assert "Upgrade" in refused.hint
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "DROP TABLE chunks",
+        "ALTER TABLE changes RENAME COLUMN digest TO hash",
+        "ALTER TABLE latest ADD COLUMN more TEXT",
+        "ALTER TABLE heads DROP COLUMN epoch",
+    ],
+)
+async def test_other_tables_than_the_schema_has_are_refused_before_anything_is_written(path: Path, change: str) -> None:
+    async with open_sqlite(path) as before:
+        await write(before, await make_workspace(before), {"a": b"1"})
+    with closing(sqlite3.connect(path)) as other:
+        other.execute(change)
+        kept = list(other.iterdump())
+    async with open_sqlite(path) as store:
+        refused = await refusal(store, path)
+    assert "does not have the tables of its version" in str(refused)
+    assert "put back a copy" in refused.hint
+    with closing(sqlite3.connect(path)) as other:
+        assert list(other.iterdump()) == kept
+
+
+async def test_tables_that_change_under_a_running_server_are_told_and_mended_ones_are_used(path: Path) -> None:
+    async with open_sqlite(path) as store:
+        workspace = await make_workspace(store)
+        await write(store, workspace, {"a": b"1"})
+        for back, forth in (("digest", "hash"), ("hash", "digest")):
+            with closing(sqlite3.connect(path)) as other:
+                other.execute(f"ALTER TABLE changes RENAME COLUMN {back} TO {forth}")
+            if forth == "hash":
+                with pytest.raises(StoreUnavailable, match="does not have the tables"):
+                    await store.changes(workspace, after=0)
+        assert [change.path for change in await store.changes(workspace, after=0)] == ["a"]
+
+
+async def test_tables_of_a_users_own_are_no_harm(path: Path) -> None:
+    async with open_sqlite(path) as before:
+        workspace = await make_workspace(before)
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("CREATE TABLE notes (text)")
+    async with open_sqlite(path) as store:
+        await write(store, workspace, {"a": b"1"})
+
+
+async def test_a_name_that_is_no_text_any_more_is_told_as_damage(path: Path) -> None:
+    async with open_sqlite(path) as store:
+        workspace = await make_workspace(store)
+        await write(store, workspace, {"a": b"1"})
+        with closing(sqlite3.connect(path)) as other:
+            other.execute("UPDATE latest SET path = CAST(x'ff41' AS TEXT)")
+            other.commit()
+        with pytest.raises(StoreUnavailable, match="damaged"):
+            await store.tree(workspace)
+
+
 async def test_a_damaged_file_is_told_as_that(path: Path) -> None:
     async with open_sqlite(path) as before:
         workspace = await make_workspace(before)

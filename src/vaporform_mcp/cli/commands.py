@@ -41,8 +41,10 @@ def run(asked: argparse.Namespace) -> int:
     try:
         return _run(asked, settings, out, err)
     except VaporformError as error:
-        err.paragraph(f"vaporform-mcp: {error.message}", style=Style.BAD)
-        err.paragraph(error.hint)
+        # A script that reads it gets each on one line.
+        tell = err.paragraph if err.is_terminal else err.line
+        tell(f"vaporform-mcp: {error.message}", style=Style.BAD)
+        tell(error.hint)
         return FAILED
     except BrokenPipeError:
         # Whoever read the output has seen enough. What is still buffered must not be tried again at the exit.

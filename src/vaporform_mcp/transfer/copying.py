@@ -10,7 +10,7 @@ from vaporform_mcp.errors import Conflict, NotFound
 from vaporform_mcp.stores.base import MAX_BLOB_BATCH_BYTES, Adopted, Blob, OnProgress, Store
 from vaporform_mcp.transfer.histories import history, kept_revisions
 from vaporform_mcp.types import Change, Digest, Entry, Revision, WorkspacePath, WorkspaceRecord
-from vaporform_mcp.workspace.files import batches
+from vaporform_mcp.workspace.files import batches, load_blobs
 
 __all__ = ["Copied", "Lost", "copy_history", "copy_workspace"]
 
@@ -128,7 +128,7 @@ async def _copy_contents(
     lost: set[Digest] = set()
     small = ((entry.digest, entry.size) for entry in lacking if entry.size <= MAX_BLOB_BATCH_BYTES)
     for digests in batches(small, max_bytes=MAX_BLOB_BATCH_BYTES):
-        found = await source.get_blobs(digests)
+        found = await load_blobs(source, digests)
         await target.put_blobs(
             [
                 Blob(digest=digest, content=content, mime_type=entries[digest].mime_type)

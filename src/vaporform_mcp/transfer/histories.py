@@ -8,7 +8,7 @@ from contextlib import aclosing
 
 from vaporform_mcp.care.retention import revisions
 from vaporform_mcp.stores.base import Adopted, Store
-from vaporform_mcp.transfer.trees import folders_of, is_safe
+from vaporform_mcp.trees import folders_of, is_safe
 from vaporform_mcp.types import Change, Revision, WorkspacePath
 
 __all__ = ["GrowingTree", "faults_in_history", "history", "kept_revisions"]

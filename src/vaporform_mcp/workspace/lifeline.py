@@ -26,6 +26,7 @@ T = TypeVar("T")
 
 MAX_NOTICES = 10
 MAX_NAMED = 10
+MAX_SHOWN = 200
 MAX_UNMIRRORED = 200
 _BUNDLE = (
     "The commits made here are in .git/vaporform/commits.bundle, from which `git fetch` takes them into a repository "
@@ -244,13 +245,19 @@ class Lifeline:
             parts.append(f"Not mirrored before it was lost, so back as they were before, or gone: {named}.")
             self.unmirrored.clear()
         if live.problems:
-            named = "; ".join(f"{path} ({why})" for path, why in list(live.problems.items())[:MAX_NAMED])
+            named = "; ".join(f"{_shown(path)} ({why})" for path, why in list(live.problems.items())[:MAX_NAMED])
             parts.append(f"{len(live.problems)} file(s) could not be restored: {named}.")
         self.notify(" ".join(parts))
 
     def _named_processes(self) -> str:
         named = [f"{process_id} ({command[:80]})" for process_id, command in list(self.running.items())[:MAX_NAMED]]
         return ", ".join(named)
+
+
+def _shown(path: WorkspacePath) -> str:
+    """One of a store that somebody else changed may hold anything, and be of any length."""
+    shown = path if path.isprintable() else ascii(path)[1:-1]
+    return shown if len(shown) <= MAX_SHOWN else f"{shown[:MAX_SHOWN]}…"
 
 
 def _ignore(phase: Phase, percent: float) -> None:

@@ -71,12 +71,18 @@ class Reader:
         """Raises `why` where the mirror cannot help."""
         try:
             last = await self._store.last_entry(self._lifeline.record.id, path)
-            if last is None:
-                raise why
-            revision, entry = last
-            content = await self._blob(entry)
         except VaporformError as error:
-            raise why from (error if error is not why else None)
+            raise why from error
+        if last is None:
+            raise why
+        revision, entry = last
+        try:
+            content = await self._blob(entry)
+        except NotFound as damaged:
+            told = f"The mirror's copy, of revision {revision}, is damaged: look for the content elsewhere."
+            raise type(why)(why.message, hint=f"{told} {why.hint}".strip()) from damaged
+        except VaporformError as error:
+            raise why from error
         return FileText(
             path=path, content=content, mime_type=entry.mime_type, source="mirror", revision=revision, removed=removed
         )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
-from vaporform_mcp.errors import LimitReached, NotFound
+from vaporform_mcp.errors import LimitReached, NotFound, Unavailable, VaporformError
 from vaporform_mcp.sandboxes.base import MAX_FILE_BATCH_BYTES, FileFault, FileStat, FileWrite, Sandbox
 from vaporform_mcp.stores.base import Store
+from vaporform_mcp.trees import faults_of
 from vaporform_mcp.types import Entry, EntryKind, WorkspacePath
-from vaporform_mcp.workspace.files import batches
+from vaporform_mcp.workspace.files import batches, load_blobs
 
 __all__ = ["restore_tree"]
 
@@ -23,41 +24,63 @@ async def restore_tree(
 ) -> Mapping[WorkspacePath, str]:
     """Write every entry; answers with the problems: which path could not be written, and why.
 
-    `on_progress` is told how many of how many files are written. A blob that is missing or corrupt costs its own file
-    alone, named in the answer; a sandbox or store that fails ends the restore, to be repeated from the start.
+    `on_progress` is told how many of how many files are written. A blob that is missing or corrupt, or a path that
+    leads out of the workspace, costs its own file alone, named in the answer; a sandbox or store that fails ends the
+    restore, to be repeated from the start.
 
     Raises:
         LimitReached: the sandbox's disk is full.
     """
-    problems: dict[WorkspacePath, str] = {}
-    done = 0
-    # Symlinks last: one that stands where a later file's folder should be would lead it astray.
-    ordered = sorted(tree.items(), key=lambda item: (item[1].kind is EntryKind.SYMLINK, item[0]))
-    small = ((path, entry.size) for path, entry in ordered if entry.size <= MAX_FILE_BATCH_BYTES)
-    for batch in batches(small, max_bytes=MAX_FILE_BATCH_BYTES):
-        blobs = await store.get_blobs({tree[path].digest for path in batch})
-        writes: list[FileWrite] = []
-        for path in batch:
-            entry = tree[path]
-            content = blobs.get(entry.digest)
-            if content is None:
-                problems[path] = _DAMAGED
-            else:
-                writes.append(FileWrite(path=path, content=content, mode=entry.mode, kind=entry.kind))
-        if writes:
-            problems |= _faults(await sandbox.write_files(writes))
-        done += len(batch)
-        on_progress(done, len(tree))
-    for path, entry in tree.items():
-        if entry.size <= MAX_FILE_BATCH_BYTES:
-            continue
-        try:
-            await sandbox.write_stream(path, store.stream_blob(entry.digest), mode=entry.mode)
-        except NotFound:
-            problems[path] = _DAMAGED
-        done += 1
-        on_progress(done, len(tree))
+    problems = dict(faults_of(tree))
+    done = len(problems)
+
+    async def write_small(entries: Collection[WorkspacePath]) -> None:
+        nonlocal done
+        for batch in batches(((path, tree[path].size) for path in entries), max_bytes=MAX_FILE_BATCH_BYTES):
+            problems.update(await _write_batch(sandbox, store, {path: tree[path] for path in batch}))
+            done += len(batch)
+            on_progress(done, len(tree))
+
+    sound = {path: tree[path] for path in sorted(tree) if path not in problems}
+    files = [path for path, entry in sound.items() if entry.kind is not EntryKind.SYMLINK]
+    await write_small([path for path in files if tree[path].size <= MAX_FILE_BATCH_BYTES])
+    for path in files:
+        if tree[path].size > MAX_FILE_BATCH_BYTES:
+            problems.update(await _write_large(sandbox, store, path, tree[path]))
+            done += 1
+            on_progress(done, len(tree))
+    # Last: one that stands where a later file's folder should be would lead it astray.
+    await write_small([path for path, entry in sound.items() if entry.kind is EntryKind.SYMLINK])
     return problems
+
+
+async def _write_batch(
+    sandbox: Sandbox, store: Store, entries: Mapping[WorkspacePath, Entry]
+) -> Mapping[WorkspacePath, str]:
+    blobs = await load_blobs(store, {entry.digest for entry in entries.values()})
+    problems: dict[WorkspacePath, str] = {}
+    writes: list[FileWrite] = []
+    for path, entry in entries.items():
+        content = blobs.get(entry.digest)
+        if content is None or len(content) != entry.size:
+            problems[path] = _DAMAGED
+        else:
+            writes.append(FileWrite(path=path, content=content, mode=entry.mode, kind=entry.kind))
+    return problems | _faults(await sandbox.write_files(writes)) if writes else problems
+
+
+async def _write_large(
+    sandbox: Sandbox, store: Store, path: WorkspacePath, entry: Entry
+) -> Mapping[WorkspacePath, str]:
+    try:
+        await sandbox.write_stream(path, store.stream_blob(entry.digest), mode=entry.mode)
+    except NotFound:
+        return {path: _DAMAGED}
+    except (LimitReached, Unavailable):
+        raise
+    except VaporformError as error:
+        return {path: error.message}
+    return {}
 
 
 def _faults(results: Sequence[FileStat | FileFault]) -> dict[WorkspacePath, str]:

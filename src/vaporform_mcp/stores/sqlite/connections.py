@@ -18,7 +18,7 @@ from anyio import to_thread
 from vaporform_mcp.errors import StoreUnavailable
 from vaporform_mcp.stores.sqlite.failures import FILE, is_busy, is_lasting, translated
 from vaporform_mcp.stores.sqlite.files import FileId, connect, connect_read_only, identify
-from vaporform_mcp.stores.sqlite.schema import is_current, prepare
+from vaporform_mcp.stores.sqlite.schema import check_tables, is_current, prepare
 
 __all__ = ["Connections"]
 
@@ -152,6 +152,7 @@ class Connections:
                     self._prepare(maker.connection)
                 finally:
                     _close(maker)
+            self._patiently(check_tables, reader.connection)
             reader.connection.execute("PRAGMA query_only = ON")
         except BaseException:
             _close(reader)
@@ -187,6 +188,7 @@ class Connections:
             writer = self._open()
             try:
                 self._prepare(writer.connection)
+                self._patiently(check_tables, writer.connection)
             except BaseException:
                 _close(writer)
                 raise

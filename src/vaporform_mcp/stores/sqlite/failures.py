@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from vaporform_mcp.errors import StoreUnavailable
 
-__all__ = ["FILE", "is_busy", "is_lasting", "translated"]
+__all__ = ["FILE", "is_busy", "is_lasting", "other_tables", "translated"]
 
 FILE = "the store file vaporform.sqlite3"
 """What messages call it: they reach the model, which must not learn a path of the host."""
@@ -47,6 +47,13 @@ _DAMAGED = (
         "at the next call. The sqlite3 shell's `.recover` gets out of the old one what is whole."
     ),
 )
+_OTHER_TABLES = (
+    "{file} does not have the tables of its version: another program has changed it",
+    (
+        f"Stop the servers that use it and put back a copy from before, or move it away ({_NAMED}): a new store is "
+        "made at the next call."
+    ),
+)
 _NOT_HERE = (
     "{file} is on a file system that cannot lock it, such as a network share",
     "Set VAPORFORM_DATA_DIR to a folder on a local disk.",
@@ -68,6 +75,16 @@ _BY_CODE = {
     sqlite3.SQLITE_NOLFS: _NOT_HERE,
 }
 
+# What SQLite has no code of its own for. Statements of ours are right where the tables are, which tests run them on.
+_BY_TEXT = {
+    "no such table": _OTHER_TABLES,
+    "no such column": _OTHER_TABLES,
+    "has no column named": _OTHER_TABLES,
+    "no such index": _OTHER_TABLES,
+    "values were supplied": _OTHER_TABLES,
+    "Could not decode to UTF-8": _DAMAGED,
+}
+
 _BY_ERRNO = {
     errno.ENOSPC: _FULL,
     errno.EDQUOT: _FULL,
@@ -84,7 +101,7 @@ def translated() -> Generator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        told = _BY_CODE.get(_primary_code(error))
+        told = _told(error)
         if told is None:
             raise
         raise _unavailable(told) from error
@@ -94,12 +111,24 @@ def translated() -> Generator[None]:
 
 def is_lasting(error: sqlite3.Error) -> bool:
     """Whether the connection that raised it should be given up, so that the next call sees a mended file."""
-    return _primary_code(error) in _BY_CODE and not is_busy(error)
+    return _told(error) is not None and not is_busy(error)
 
 
 def is_busy(error: sqlite3.Error) -> bool:
     """Whether somebody else only has the file locked at the moment."""
     return _primary_code(error) in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+
+
+def other_tables() -> StoreUnavailable:
+    """The tables are not those that the file's version says."""
+    return _unavailable(_OTHER_TABLES)
+
+
+def _told(error: sqlite3.Error) -> tuple[str, str] | None:
+    """None for what is a bug of ours."""
+    if (told := _BY_CODE.get(_primary_code(error))) is not None:
+        return told
+    return next((told for said, told in _BY_TEXT.items() if said in str(error)), None)
 
 
 def _primary_code(error: sqlite3.Error) -> int:

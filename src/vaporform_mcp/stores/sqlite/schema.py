@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from functools import cache
 
 from vaporform_mcp.errors import StoreUnavailable
-from vaporform_mcp.stores.sqlite.failures import FILE
+from vaporform_mcp.stores.sqlite.failures import FILE, other_tables
 
-__all__ = ["APPLICATION_ID", "SCHEMA_VERSION", "is_current", "prepare"]
+__all__ = ["APPLICATION_ID", "SCHEMA_VERSION", "check_tables", "is_current", "prepare"]
 
 APPLICATION_ID = 0x56706F72  # "Vpor"
 OLDEST_SQLITE = (3, 37, 0)  # the first with STRICT tables
@@ -133,6 +136,41 @@ def is_current(connection: sqlite3.Connection) -> bool:
             hint="Upgrade vaporform-mcp, and restart the servers that still run the old one.",
         )
     return version == SCHEMA_VERSION
+
+
+def check_tables(connection: sqlite3.Connection) -> None:
+    """Of a file that is current: whether it really has the tables that it says.
+
+    Raises:
+        StoreUnavailable: it has not.
+    """
+    found = _tables(connection)
+    # Others may be there: those that SQLite makes for itself, and a user's own.
+    if any(found.get(name) != columns for name, columns in _expected().items()):
+        raise other_tables()
+
+
+@cache
+def _expected() -> Mapping[str, Sequence[str]]:
+    with closing(sqlite3.connect(":memory:")) as connection:
+        for statements in MIGRATIONS:
+            for statement in statements:
+                connection.execute(statement)
+        return _tables(connection)
+
+
+def _tables(connection: sqlite3.Connection) -> dict[str, list[str]]:
+    """Their columns, in order, by name."""
+    tables: dict[str, list[str]] = {}
+    for table, column in connection.execute(
+        """
+        SELECT tables.name, columns.name FROM pragma_table_list AS tables, pragma_table_info(tables.name) AS columns
+        WHERE tables.schema = 'main' AND tables.type = 'table' AND tables.name NOT LIKE 'sqlite\\_%' ESCAPE '\\'
+        ORDER BY tables.name, columns.cid
+        """
+    ):
+        tables.setdefault(table, []).append(column)
+    return tables
 
 
 def prepare(connection: sqlite3.Connection) -> None:

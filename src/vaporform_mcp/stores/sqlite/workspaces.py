@@ -78,7 +78,10 @@ def key_of(connection: sqlite3.Connection, workspace_id: str) -> int:
     """The number that stands for the workspace in the other tables; never given to another one."""
     row = connection.execute("SELECT key FROM workspaces WHERE id = ?", (workspace_id,)).fetchone()
     if row is None:
-        raise NotFound(f"the store has no workspace {workspace_id}", hint="list_workspaces tells which there are.")
+        raise NotFound(
+            "the store no longer has this workspace: it was deleted for good, or the store was removed or replaced",
+            hint="What is in its sandbox stays there: take it out, or put the store back, before you open a new one.",
+        )
     return row[0]
 
 

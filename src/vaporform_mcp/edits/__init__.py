@@ -2,6 +2,6 @@
 
 from vaporform_mcp.edits.application import Edited, apply
 from vaporform_mcp.edits.blocks import Block, parse
-from vaporform_mcp.edits.unified import unified
+from vaporform_mcp.edits.unified import hunks, unified
 
-__all__ = ["Block", "Edited", "apply", "parse", "unified"]
+__all__ = ["Block", "Edited", "apply", "hunks", "parse", "unified"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher
 
-__all__ = ["unified"]
+__all__ = ["hunks", "unified"]
 
 _MAX_COMPARED_LINES = 3_000  # for each side, without what both share at the ends: comparing costs their product
 _CONTEXT_LINES = 3
@@ -22,7 +22,7 @@ def unified(before: str, after: str, path: str) -> str:
     """
     if before == after:
         return ""
-    rows = [f"--- {path}", f"+++ {path}", *_hunks(_lines(before), _lines(after))]
+    rows = [f"--- {path}", f"+++ {path}", *map(_shown, _hunks(_lines(before), _lines(after), is_rough=True))]
     kept: list[str] = []
     room = _MAX_CHARS
     for row in rows:
@@ -33,20 +33,32 @@ def unified(before: str, after: str, path: str) -> str:
     return "\n".join(kept)
 
 
+def hunks(before: str, after: str) -> Iterator[str]:
+    """The hunks alone, to the letter and whole, without line ends: with a header that names the files, a patch.
+
+    Where too much changed to be compared in reasonable time, all of it is replaced.
+    """
+    return _hunks(_lines(before), _lines(after), is_rough=False)
+
+
 def _lines(text: str) -> list[str]:
     """Lines with their LF: other characters that Python takes for line ends are content."""
     *ended, rest = text.split("\n")
     return [f"{line}\n" for line in ended] + ([rest] if rest else [])
 
 
-def _hunks(old: Sequence[str], new: Sequence[str]) -> Iterator[str]:
+def _hunks(old: Sequence[str], new: Sequence[str], *, is_rough: bool) -> Iterator[str]:
     first = _common(old, new)
     last = _common(old[first:][::-1], new[first:][::-1])
     start = max(0, first - _CONTEXT_LINES)
     kept = max(0, last - _CONTEXT_LINES)
     a, b = old[start : len(old) - kept], new[start : len(new) - kept]
-    if max(len(a), len(b)) > _MAX_COMPARED_LINES:
-        yield f"@@ -{_range(start, len(a))} +{_range(start, len(b))} @@ (too many changed lines to show)"
+    if a and b and max(len(a), len(b)) > _MAX_COMPARED_LINES:
+        whole = f"@@ -{_range(start, len(a))} +{_range(start, len(b))} @@"
+        if is_rough:
+            yield f"{whole} (too many changed lines to show)"
+        else:
+            yield from [whole, *_rows("-", a), *_rows("+", b)]
         return
     for group in SequenceMatcher(None, a, b).get_grouped_opcodes(_CONTEXT_LINES):
         (_, i1, _, j1, _), (_, _, i2, _, j2) = group[0], group[-1]
@@ -59,10 +71,14 @@ def _hunks(old: Sequence[str], new: Sequence[str]) -> Iterator[str]:
 
 def _rows(sign: str, lines: Sequence[str]) -> Iterator[str]:
     for line in lines:
-        shown = line.rstrip("\r\n")
-        yield sign + (shown if len(shown) <= _MAX_LINE_CHARS else shown[:_MAX_LINE_CHARS] + "…")
+        yield sign + line.removesuffix("\n")
         if not line.endswith("\n"):
             yield _NO_NEWLINE
+
+
+def _shown(row: str) -> str:
+    row = row.rstrip("\r")
+    return row if len(row) <= _MAX_LINE_CHARS + 1 else row[: _MAX_LINE_CHARS + 1] + "…"
 
 
 def _range(start: int, size: int) -> str:

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from vaporform_mcp.tools import commands, completion, files, workspaces
+from vaporform_mcp.tools import commands, completion, files, travel, workspaces
 from vaporform_mcp.tools.spec import ToolSpec
 
 __all__ = ["Profile", "offered"]
 
 Profile = Literal["core", "standard", "all"]
 
-_ALL = {spec.name: spec for spec in (*files.TOOLS, *commands.TOOLS, *workspaces.TOOLS, *completion.TOOLS)}
+_ALL = {
+    spec.name: spec for spec in (*files.TOOLS, *commands.TOOLS, *workspaces.TOOLS, *travel.TOOLS, *completion.TOOLS)
+}
 
 _CORE = ("write_to_file", "read_file", "execute_command", "attempt_completion")
 
@@ -28,13 +30,14 @@ _STANDARD = (
     "stop_process",
     "get_preview_url",
     "list_workspaces",
+    "history",
     "attempt_completion",
 )
 
 _PROFILES: Mapping[Profile, Sequence[str]] = {
     "core": _CORE,
     "standard": _STANDARD,
-    "all": (*_STANDARD, "delete_workspace"),
+    "all": (*_STANDARD, "diff", "checkpoint", "delete_workspace"),
 }
 
 

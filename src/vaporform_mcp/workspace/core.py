@@ -21,10 +21,13 @@ from vaporform_mcp.workspace.opening import Live, Opener
 from vaporform_mcp.workspace.reading import Reader
 from vaporform_mcp.workspace.results import (
     Checked,
+    Checkpoint,
     Completed,
+    Diff,
     Executed,
     FileText,
     Found,
+    History,
     Listing,
     MirrorState,
     Replaced,
@@ -34,6 +37,7 @@ from vaporform_mcp.workspace.running import Runner
 from vaporform_mcp.workspace.scheduling import SyncLoop, SyncOutcome
 from vaporform_mcp.workspace.searching import search
 from vaporform_mcp.workspace.syncing import Syncer, SyncReport
+from vaporform_mcp.workspace.travelling import Traveller
 from vaporform_mcp.workspace.writing import Writer
 
 __all__ = ["Workspace"]
@@ -59,6 +63,7 @@ class Workspace:
         self._writer = Writer(self._lifeline, lock, self._loop, rules.max_file_bytes)
         self._reader = Reader(self._lifeline, store)
         self._runner = Runner(self._lifeline)
+        self._traveller = Traveller(store, record.id, self.sync)
         # Holds: one sync at a time; whoever asks meanwhile gets one that begins afterwards.
         self._syncing = anyio.Lock()
         self._syncer: Syncer | None = None
@@ -160,6 +165,18 @@ class Workspace:
             dev_server=served.dev_server,
             warnings=warnings[:MAX_WARNINGS],
         )
+
+    async def history(self, path: WorkspacePath, *, before: int | None, limit: int) -> History:
+        """What is mirrored; a command that just ended is there a moment later."""
+        return await self._traveller.history(path, before=before, limit=limit)
+
+    async def diff(
+        self, start: str | None, end: str | None, path: WorkspacePath, *, max_chars: int, wait_s: float
+    ) -> Diff:
+        return await self._traveller.diff(start, end, path, max_chars=max_chars, wait_s=wait_s)
+
+    async def checkpoint(self, label: str, *, wait_s: float) -> Checkpoint:
+        return await self._traveller.checkpoint(label, wait_s=wait_s)
 
     def mirror_state(self) -> MirrorState:
         live = self._lifeline.live

@@ -6,17 +6,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from vaporform_mcp.history import Excerpt, FileChange, Point
 from vaporform_mcp.sandboxes.base import CommandResult, OutputChunk, Preview, ProcessStatus
 from vaporform_mcp.techstack import TechStack
-from vaporform_mcp.types import Digest, EntryKind, Phase, WorkspaceName, WorkspacePath
+from vaporform_mcp.types import Digest, EntryKind, Phase, Revision, WorkspaceName, WorkspacePath
 
 __all__ = [
     "Checked",
+    "Checkpoint",
     "Completed",
     "DevServer",
+    "Diff",
     "Executed",
     "FileText",
     "Found",
+    "History",
     "Listed",
     "Listing",
     "Match",
@@ -205,3 +209,33 @@ class Summary:
     files: int
     size: int
     last_used: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """Revisions, newest first; `has_more` says that there are older ones."""
+
+    revisions: Sequence[Revision]
+    has_more: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diff:
+    """What changed between two points. `is_sandbox`: `after` is the sandbox as it was just now, synced as that
+    revision, but for what `unmirrored` names."""
+
+    before: Point
+    after: Point
+    is_sandbox: bool
+    changes: Sequence[FileChange]
+    shown: Excerpt
+    unmirrored: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """`changed` paths were mirrored with it; `unmirrored` names what is not in it, and why."""
+
+    point: Point
+    changed: int
+    unmirrored: Sequence[str]

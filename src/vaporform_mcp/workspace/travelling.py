@@ -1,0 +1,86 @@
+"""Time travel in one workspace: its history, what differs between two points of it, and new checkpoints."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import anyio
+
+from vaporform_mcp import history
+from vaporform_mcp.errors import Conflict, StoreUnavailable
+from vaporform_mcp.history import Point
+from vaporform_mcp.stores.base import Store
+from vaporform_mcp.types import WorkspacePath
+from vaporform_mcp.workspace.results import Checkpoint, Diff, History
+from vaporform_mcp.workspace.syncing import SyncReport
+
+__all__ = ["Traveller"]
+
+
+class Sync(Protocol):
+    async def __call__(self, *, made_by: str, label: str | None = None) -> SyncReport: ...
+
+
+class Traveller:
+    """`sync` makes the mirror equal to the sandbox; all else is asked of the store."""
+
+    def __init__(self, store: Store, workspace_id: str, sync: Sync) -> None:
+        self._store = store
+        self._workspace_id = workspace_id
+        self._sync = sync
+
+    async def history(self, path: WorkspacePath, *, before: int | None, limit: int) -> History:
+        """The newest `limit` revisions below `before` that touched the path, or what lies under it."""
+        revisions = await self._store.log(self._workspace_id, path=path or None, before=before, limit=limit + 1)
+        return History(revisions=revisions[:limit], has_more=len(revisions) > limit)
+
+    async def diff(
+        self, start: str | None, end: str | None, path: WorkspacePath, *, max_chars: int, wait_s: float
+    ) -> Diff:
+        """What changed from `start` to `end`, which is the sandbox as it is now where it is None.
+
+        `start` None stands for the revision before `end`; with neither, for the latest checkpoint, else the beginning.
+
+        Raises `NotFound` for a point that is not there, `StoreUnavailable`.
+        """
+        store, workspace_id = self._store, self._workspace_id
+        after = await history.find(store, workspace_id, end) if end is not None else None
+        if start is not None:
+            before = await history.find(store, workspace_id, start)
+        elif after is not None:
+            before = await history.point_before(store, workspace_id, after.number)
+        else:
+            before = await history.latest_checkpoint(store, workspace_id) or history.BEGINNING
+        problems: list[str] = []
+        if after is None:
+            problems = list((await self._synced("diff", None, wait_s)).problems)
+        to = after or await history.newest(store, workspace_id)
+        changes = await history.changes_between(store, workspace_id, before.number, to.number, under=path)
+        shown = await history.excerpt(store, changes, max_chars=max_chars)
+        return Diff(
+            before=before, after=to, is_sandbox=after is None, changes=changes, shown=shown, unmirrored=problems
+        )
+
+    async def checkpoint(self, label: str, *, wait_s: float) -> Checkpoint:
+        """Mirror what changed, as a revision that bears the label, also where nothing changed.
+
+        Raises `InvalidArgument` for what is no label, `Conflict` where another revision has it, `StoreUnavailable`.
+        """
+        label = history.parse_label(label)
+        if taken := await self._store.labelled(self._workspace_id, label):
+            raise Conflict(
+                f"the label {label!r} is that of revision {taken.number} already",
+                hint="Use another label, or that revision.",
+            )
+        report = await self._synced("checkpoint", label, wait_s)
+        return Checkpoint(
+            point=Point(number=report.revision, label=label), changed=report.changed, unmirrored=report.problems
+        )
+
+    async def _synced(self, made_by: str, label: str | None, wait_s: float) -> SyncReport:
+        with anyio.move_on_after(wait_s):
+            return await self._sync(made_by=made_by, label=label)
+        raise StoreUnavailable(
+            f"the changes in the sandbox were not all mirrored within {wait_s:.0f} s",
+            hint="What is mirrored already stays; repeat the call, which goes on from there.",
+        )

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import random
 import time
 from pathlib import Path
 
 import pytest
 
+from tests.durability.kills import LONG, LONG_ROUNDS, assert_is_sound
 from tests.durability.machine import Machine, a_machine, digest, digests_inside
 from tests.e2e.stdio_client import StdioServer
 from tests.fault.writers import Writer, Written, acknowledged, chance_of, contents, possible
 
-LONG = os.environ.get("TEST_LONG", "") not in ("", "0")
-ROUNDS = 120 if LONG else 5
+ROUNDS = LONG_ROUNDS if LONG else 5
 WRITES = 60
 LATEST_KILL_S = 0.15
 FILES = 200
@@ -63,6 +62,7 @@ def test_a_server_killed_again_and_again_while_it_rebuilds_a_sandbox_removes_not
                 time.sleep(chance_of(number).uniform(0.3, LATEST_HEAL_S))  # the moment of the kill is the point
                 server.process.kill()
                 server.wait()
+            assert_is_sound(machine.store_file)
             assert machine.stored() == kept
         with machine.server() as server:
             server.call("open_workspace", name="default")
@@ -93,6 +93,7 @@ def plan(chance: random.Random, number: int) -> list[tuple[str, str]]:
 
 def check_store(machine: Machine, writes: list[Written], kept: dict[str, bytes]) -> None:
     """Whole and verified: what was acknowledged is there, and nothing that nobody sent."""
+    assert_is_sound(machine.store_file)
     may = possible(writes, kept)
     stored = machine.stored()
     assert acknowledged(writes) | kept.keys() <= stored.keys()

@@ -2,55 +2,24 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import select
-import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from tests.contract.stores import make_workspace, write
+from tests.durability.kills import LONG, assert_is_sound
 from tests.fault.store_child import WORKSPACE
 from vaporform_mcp.stores.sqlite import open_sqlite
 
 ROOT = Path(__file__).parents[2]
-LONG = os.environ.get("TEST_LONG", "") not in ("", "0")
-ROUNDS = 120 if LONG else 6
+ROUNDS = 200 if LONG else 6
 WRITES = 500 if LONG else 60
 WAIT_S = 60.0
-
-# What is derived must be what it is derived from, however the writers ended. Of a workspace that was deleted, some may
-# be left for the next prune.
-DERIVED = {
-    "the latest entries": """
-        SELECT * FROM (SELECT workspace, path, max(number), kind, mode, size, digest, mime_type FROM changes
-            WHERE workspace IN (SELECT key FROM workspaces) GROUP BY workspace, path)
-        EXCEPT SELECT workspace, path, number, kind, mode, size, digest, mime_type FROM latest
-    """,
-    "no others": """
-        SELECT workspace, path, number FROM latest WHERE workspace IN (SELECT key FROM workspaces)
-        EXCEPT SELECT workspace, path, number FROM changes
-    """,
-    "the heads": """
-        SELECT workspace, number, files, size_bytes FROM heads EXCEPT
-        SELECT key, (SELECT ifnull(max(number), 0) FROM revisions WHERE workspace = key),
-            (SELECT count(kind) FROM latest WHERE workspace = key),
-            (SELECT total(size) FROM latest WHERE workspace = key) FROM workspaces
-    """,
-    "the uses": """
-        SELECT digest, uses FROM blobs WHERE digest IS NOT NULL EXCEPT
-        SELECT digest, (SELECT count(*) FROM changes WHERE changes.digest = blobs.digest) FROM blobs
-    """,
-    "the sizes": """
-        SELECT id, size FROM blobs WHERE digest IS NOT NULL EXCEPT
-        SELECT id, (SELECT ifnull(sum(length(content)), 0) FROM chunks WHERE blob = blobs.id) FROM blobs
-    """,
-}
 
 
 def start(what: str, folder: Path, *options: str) -> subprocess.Popen[bytes]:
@@ -74,13 +43,6 @@ def killed_at_some_moment(folder: Path) -> list[str]:
         lines = process.stdout.read().decode().splitlines(keepends=True)
     assert ready
     return [line.rstrip() for line in lines if line.endswith("\n")]
-
-
-def assert_is_sound(path: Path) -> None:
-    with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-        for name, sql in DERIVED.items():
-            assert connection.execute(sql).fetchall() == [], name
 
 
 async def assert_nothing_was_lost(folder: Path, told: list[str]) -> None:

@@ -30,6 +30,8 @@ __all__ = [
     "destroy_sandbox",
     "find_isolation",
     "list_workspaces",
+    "new_bundle",
+    "open_bundle",
     "open_manager",
     "open_provider",
     "open_store",
@@ -108,6 +110,33 @@ async def open_store(settings: Settings) -> AsyncGenerator[Store]:
 
     _make_data_dir(settings.data_dir)
     async with open_sqlite(store_file(settings)) as store:
+        yield store
+
+
+@asynccontextmanager
+async def open_bundle(file: Path) -> AsyncGenerator[Store]:
+    """The store in a file that was handed over, checked for being one, and never written to.
+
+    Raises:
+        InvalidArgument: it is none, or not as this program makes it.
+    """
+    from vaporform_mcp.stores.sqlite import open_bundle as opened
+
+    async with opened(file) as store:
+        yield store
+
+
+@asynccontextmanager
+async def new_bundle(file: Path, *, overwrite: bool) -> AsyncGenerator[Store]:
+    """A store that becomes the file, to be handed over, when the block ends well.
+
+    Raises:
+        Conflict: there is a file of that name.
+        OSError: as the system does.
+    """
+    from vaporform_mcp.stores.sqlite import new_bundle as made
+
+    async with made(file, overwrite=overwrite) as store:
         yield store
 
 

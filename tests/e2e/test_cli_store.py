@@ -147,7 +147,7 @@ async def test_a_file_in_the_place_of_the_folder_or_an_unknown_name_is_told(
     assert "Did you mean todo?" in unknown.stderr
     unheard = run(environment, "export", "todo", str(tmp_path / "x"), "--at", "9")
     assert unheard.returncode == 1
-    assert "'9'" in unheard.stderr
+    assert "there is no revision 9 yet" in unheard.stderr
     assert not (tmp_path / "x").exists()
     assert "Traceback" not in in_the_way.stderr + unknown.stderr + unheard.stderr
 

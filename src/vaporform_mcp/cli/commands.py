@@ -10,7 +10,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 from types import FrameType
 
 import anyio
@@ -42,8 +41,10 @@ def run(asked: argparse.Namespace) -> int:
     try:
         return _run(asked, settings, out, err)
     except VaporformError as error:
-        err.paragraph(f"vaporform-mcp: {error.message}", style=Style.BAD)
-        err.paragraph(error.hint)
+        # A script that reads it gets each on one line.
+        tell = err.paragraph if err.is_terminal else err.line
+        tell(f"vaporform-mcp: {error.message}", style=Style.BAD)
+        tell(error.hint)
         return FAILED
     except BrokenPipeError:
         # Whoever read the output has seen enough. What is still buffered must not be tried again at the exit.
@@ -77,34 +78,10 @@ def _faulty(error: InvalidSettings, asked: argparse.Namespace, out: Terminal, er
 
 def _run(asked: argparse.Namespace, settings: Settings, out: Terminal, err: Terminal) -> int:
     match asked.command:
-        case "export":
-            from vaporform_mcp.cli.exporting import export
+        case "export" | "import" | "verify" | "prune":
+            from vaporform_mcp.cli.stored import run_on_store
 
-            return export(
-                settings,
-                out,
-                err,
-                name=asked.name,
-                destination=Path(asked.destination),
-                at=asked.at,
-                overwrite=asked.overwrite,
-                as_json=asked.json,
-            )
-        case "verify":
-            from vaporform_mcp.cli.care import verify
-
-            return verify(settings, out, err, name=asked.name, as_json=asked.json)
-        case "prune":
-            from vaporform_mcp.cli.care import prune, wanted
-
-            return prune(
-                settings,
-                out,
-                err,
-                wanted(asked.keep_days, asked.keep_last, asked.grace_hours, dry_run=asked.dry_run),
-                name=asked.name,
-                as_json=asked.json,
-            )
+            return run_on_store(asked, settings, out, err)
         case "demo":
             from vaporform_mcp.cli.demo import show_demo
 

@@ -13,8 +13,9 @@ import anyio
 
 from vaporform_mcp import app
 from vaporform_mcp.cli.progress import progress
-from vaporform_mcp.cli.records import find_record, find_revision
+from vaporform_mcp.cli.records import find_record
 from vaporform_mcp.cli.terminal import Style, Terminal
+from vaporform_mcp.history import find, newest
 from vaporform_mcp.settings import Settings
 from vaporform_mcp.tools.text import count
 from vaporform_mcp.transfer.exporting import export_tree
@@ -75,14 +76,13 @@ async def _export(
 ) -> _Exported:
     async with app.open_store(settings) as store:
         record = await find_record(store, name)
-        revision = await find_revision(store, record, at)
-        number = 0 if revision is None else revision.number
-        tree = await store.tree(record.id, number)
+        point = await (newest(store, record.id) if at is None else find(store, record.id, at))
+        tree = await store.tree(record.id, point.number)
         with _target(destination, overwrite=overwrite) as folder, progress(err, "exporting") as on_progress:
-            problems = await export_tree(
-                store, tree, folder, mtime=None if revision is None else revision.time, on_progress=on_progress
-            )
-        return _Exported(workspace=record.name, revision=number, files=len(tree) - len(problems), problems=problems)
+            problems = await export_tree(store, tree, folder, mtime=point.time, on_progress=on_progress)
+        return _Exported(
+            workspace=record.name, revision=point.number, files=len(tree) - len(problems), problems=problems
+        )
 
 
 @contextmanager

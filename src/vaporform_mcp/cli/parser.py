@@ -22,7 +22,8 @@ speaks with it over stdin and stdout. The commands are for people:
   stop        end sandboxes; their workspaces and files stay
   workspaces  list the workspaces, also those in the trash
   undelete    take a workspace out of the trash
-  export      write a workspace's files into a folder
+  export      write a workspace's files into a folder, or it and its history into a file
+  import      make a workspace of such a file
   verify      read everything that the store keeps, and name what is damaged
   prune       drop old revisions, and what nothing needs any more
 
@@ -60,6 +61,7 @@ def build_parser() -> argparse.ArgumentParser:
     undelete = commands.add_parser("undelete", description="Take a workspace out of the trash.")
     undelete.add_argument("name", metavar="NAME")
     _add_export(commands.add_parser)
+    _add_import(commands.add_parser)
     _add_verify(commands.add_parser)
     _add_prune(commands.add_parser)
     return parser
@@ -68,12 +70,28 @@ def build_parser() -> argparse.ArgumentParser:
 def _add_export(add: _Add) -> None:
     export = add("export", description="Write a workspace's files, as the store has them.")
     export.add_argument("name", metavar="WORKSPACE")
-    export.add_argument("destination", metavar="DEST", help="a folder, new or empty")
+    target = export.add_mutually_exclusive_group(required=True)
+    target.add_argument("destination", nargs="?", metavar="DEST", help="a folder, new or empty")
+    target.add_argument("--bundle", metavar="FILE", help="instead, one file with the files and their whole history")
     export.add_argument("--at", metavar="REV", help="as they were at this revision or checkpoint; now by default")
     export.add_argument(
-        "--overwrite", action="store_true", help="into a folder that has files: those of the same names are replaced"
+        "--overwrite",
+        action="store_true",
+        help="into a folder that has files: those of the same names are replaced; a FILE that is there too",
     )
     export.add_argument("--json", action="store_true", help="for programs")
+
+
+def _add_import(add: _Add) -> None:
+    imported = add(
+        "import",
+        description="Make a workspace of a file that `export --bundle` made. It is checked whole first, and nothing is "
+        "taken over where anything is wrong.",
+    )
+    imported.add_argument("file", metavar="FILE")
+    imported.add_argument("name", nargs="?", metavar="NAME", help="how it is called here; as it was by default")
+    imported.add_argument("--workspace", metavar="ONE", help="which, of a file that has several")
+    imported.add_argument("--json", action="store_true", help="for programs")
 
 
 def _add_verify(add: _Add) -> None:

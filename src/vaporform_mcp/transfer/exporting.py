@@ -10,9 +10,9 @@ from anyio import to_thread
 from vaporform_mcp.errors import LimitReached, NotFound
 from vaporform_mcp.stores.base import MAX_BLOB_BATCH_BYTES, OnProgress, Store
 from vaporform_mcp.transfer.folders import Folder, told
-from vaporform_mcp.transfer.trees import faults_of
+from vaporform_mcp.trees import faults_of
 from vaporform_mcp.types import Entry, EntryKind, WorkspacePath
-from vaporform_mcp.workspace.files import batches
+from vaporform_mcp.workspace.files import batches, load_blobs
 
 __all__ = ["export_tree"]
 
@@ -48,7 +48,7 @@ async def export_tree(
 
     small = ((path, entry.size) for path, entry in wanted if entry.size <= MAX_BLOB_BATCH_BYTES)
     for batch in batches(small, max_bytes=MAX_BLOB_BATCH_BYTES):
-        blobs = await store.get_blobs({tree[path].digest for path in batch})
+        blobs = await load_blobs(store, {tree[path].digest for path in batch})
         found = [(path, tree[path], blobs[tree[path].digest]) for path in batch if tree[path].digest in blobs]
         problems |= {path: _LOST for path in batch if tree[path].digest not in blobs}
         problems |= await to_thread.run_sync(_write_batch, folder, found, mtime)

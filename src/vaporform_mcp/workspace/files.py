@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping
+from typing import TypeVar
 
+from vaporform_mcp.errors import TooLarge
 from vaporform_mcp.mime import mime_type
+from vaporform_mcp.stores.base import Store
 from vaporform_mcp.types import Digest, Entry, EntryKind, Stat, WorkspacePath
 
-__all__ = ["HEAD_BYTES", "batches", "digest_of", "entry_of", "hash_stream"]
+__all__ = ["HEAD_BYTES", "batches", "digest_of", "entry_of", "hash_stream", "load_blobs"]
+
+T = TypeVar("T")
 
 HEAD_BYTES = 512
 BATCH_FILES = 500
@@ -25,15 +30,15 @@ def entry_of(path: WorkspacePath, stat: Stat, digest: Digest, head: bytes) -> En
     return Entry(kind=stat.kind, mode=stat.mode, size=stat.size, digest=digest, mime_type=kind)
 
 
-def batches(sizes: Iterable[tuple[WorkspacePath, int]], *, max_bytes: int) -> Iterator[list[WorkspacePath]]:
-    """The paths in their order, as many at once as fit into `max_bytes` by their sizes. A larger one goes alone."""
-    batch: list[WorkspacePath] = []
+def batches(sizes: Iterable[tuple[T, int]], *, max_bytes: int) -> Iterator[list[T]]:
+    """What has these sizes, in its order, as many at once as fit into `max_bytes`. A larger one goes alone."""
+    batch: list[T] = []
     room = max_bytes
-    for path, size in sizes:
+    for each, size in sizes:
         if batch and (len(batch) == BATCH_FILES or size > room):
             yield batch
             batch, room = [], max_bytes
-        batch.append(path)
+        batch.append(each)
         room -= size
     if batch:
         yield batch
@@ -49,3 +54,16 @@ async def hash_stream(chunks: AsyncIterator[bytes]) -> tuple[Digest, int, bytes]
         if len(head) < HEAD_BYTES:
             head += chunk[: HEAD_BYTES - len(head)]
     return Digest(hashed.hexdigest()), size, head
+
+
+async def load_blobs(store: Store, digests: Collection[Digest]) -> Mapping[Digest, bytes]:
+    """Those that are whole. One that is far larger than its entry says is left out, and keeps no other from coming."""
+    try:
+        return await store.get_blobs(digests)
+    except TooLarge:
+        if len(digests) == 1:
+            return {}
+    loaded: dict[Digest, bytes] = {}
+    for digest in digests:
+        loaded |= await load_blobs(store, {digest})
+    return loaded

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 
-from vaporform_mcp.errors import LimitReached, NotFound, TooLarge, Unavailable, VaporformError
+from vaporform_mcp.errors import LimitReached, NotFound, Unavailable, VaporformError
 from vaporform_mcp.sandboxes.base import MAX_FILE_BATCH_BYTES, FileFault, FileStat, FileWrite, Sandbox
 from vaporform_mcp.stores.base import Store
 from vaporform_mcp.trees import faults_of
-from vaporform_mcp.types import Digest, Entry, EntryKind, WorkspacePath
-from vaporform_mcp.workspace.files import batches
+from vaporform_mcp.types import Entry, EntryKind, WorkspacePath
+from vaporform_mcp.workspace.files import batches, load_blobs
 
 __all__ = ["restore_tree"]
 
@@ -57,7 +57,7 @@ async def restore_tree(
 async def _write_batch(
     sandbox: Sandbox, store: Store, entries: Mapping[WorkspacePath, Entry]
 ) -> Mapping[WorkspacePath, str]:
-    blobs = await _loaded(store, {entry.digest for entry in entries.values()})
+    blobs = await load_blobs(store, {entry.digest for entry in entries.values()})
     problems: dict[WorkspacePath, str] = {}
     writes: list[FileWrite] = []
     for path, entry in entries.items():
@@ -67,19 +67,6 @@ async def _write_batch(
         else:
             writes.append(FileWrite(path=path, content=content, mode=entry.mode, kind=entry.kind))
     return problems | _faults(await sandbox.write_files(writes)) if writes else problems
-
-
-async def _loaded(store: Store, digests: Collection[Digest]) -> Mapping[Digest, bytes]:
-    """Those that are whole. One that is far larger than its entry says is left out, and keeps no other from coming."""
-    try:
-        return await store.get_blobs(digests)
-    except TooLarge:
-        if len(digests) == 1:
-            return {}
-    loaded: dict[Digest, bytes] = {}
-    for digest in digests:
-        loaded |= await _loaded(store, {digest})
-    return loaded
 
 
 async def _write_large(

@@ -17,7 +17,7 @@ from anyio import to_thread
 
 from vaporform_mcp.errors import StoreUnavailable
 from vaporform_mcp.stores.sqlite.failures import FILE, is_busy, is_lasting, translated
-from vaporform_mcp.stores.sqlite.files import FileId, connect, identify
+from vaporform_mcp.stores.sqlite.files import FileId, connect, connect_read_only, identify
 from vaporform_mcp.stores.sqlite.schema import check_tables, is_current, prepare
 
 __all__ = ["Connections"]
@@ -48,8 +48,9 @@ class Connections:
     transaction; that is bounded by `busy_s` and the work itself.
     """
 
-    def __init__(self, path: Path, busy_s: float) -> None:
+    def __init__(self, path: Path, busy_s: float, *, read_only: bool = False) -> None:
         self._path = path
+        self._connect = connect_read_only if read_only else connect
         self._busy_s = busy_s
         self._threads = anyio.CapacityLimiter(1 + READERS)
         self._writing = anyio.Semaphore(1, fast_acquire=True)
@@ -195,7 +196,7 @@ class Connections:
         return self._writer
 
     def _open(self) -> _Opened:
-        connection = connect(self._path, self._busy_s)
+        connection = self._connect(self._path, self._busy_s)
         return _Opened(connection, identify(self._path))
 
     def _retire_writer(self) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["FileId", "connect", "identify"]
+__all__ = ["FileId", "connect", "connect_read_only", "identify"]
 
 FileId = tuple[int, int]
 """The device and inode of a file: another file in its place has another one while the first is open."""
@@ -43,6 +43,23 @@ def connect(path: Path, busy_s: float) -> sqlite3.Connection:
     try:
         for setting in _SETTINGS:
             connection.execute(f"PRAGMA {setting}")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def connect_read_only(path: Path, busy_s: float) -> sqlite3.Connection:
+    """A connection that changes neither the file nor what lies beside it; the file may be where nothing can."""
+    log = path.with_name(path.name + "-wal")
+    # Without a log there is nothing to share, and SQLite then needs no lock and no file of its own.
+    how = "mode=ro" if log.exists() and log.stat().st_size else "immutable=1"
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?{how}", uri=True, timeout=busy_s, isolation_level=None, check_same_thread=False
+    )
+    try:
+        connection.execute("PRAGMA trusted_schema = OFF")
+        connection.execute("PRAGMA query_only = ON")
     except BaseException:
         connection.close()
         raise

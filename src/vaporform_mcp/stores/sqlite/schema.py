@@ -184,16 +184,18 @@ def prepare(connection: sqlite3.Connection) -> None:
             f"this Python's SQLite library is {sqlite3.sqlite_version}; the store needs 3.37 or newer",
             hint="Run vaporform-mcp with a Python that brings its own, such as one that `uv python install` makes.",
         )
-    if is_current(connection):
-        return
-    # Only an empty file takes it; with it, what pruning frees can be given back to the disk.
-    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    if not is_current(connection):
+        # Only an empty file takes it; with it, what pruning frees can be given back to the disk.
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    # Also where the tables are there: a file that was sealed to be handed over has no log.
     mode: str = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
     if mode != "wal":
         raise StoreUnavailable(
             f"{FILE} is on a file system that cannot share it between processes, such as a network share",
             hint="Set VAPORFORM_DATA_DIR to a folder on a local disk.",
         )
+    if is_current(connection):
+        return
     connection.execute("BEGIN IMMEDIATE")
     try:
         _migrate(connection)

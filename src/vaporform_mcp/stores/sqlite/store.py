@@ -31,8 +31,9 @@ BUSY_S = 5.0
 class SqliteStore:
     """Any number of server processes of one machine may have the same file open."""
 
-    def __init__(self, connections: Connections, clock: Callable[[], float]) -> None:
+    def __init__(self, connections: Connections, clock: Callable[[], float], *, read_only: bool = False) -> None:
         self._clock = clock
+        self._is_read_only = read_only
         self._read = connections.read
         self._write = connections.write
         self._close = connections.aclose
@@ -251,7 +252,7 @@ class SqliteStore:
     async def _condemn(self, damaged: Iterable[contents.Kept]) -> None:
         """Let the next put replace what is damaged. A file that cannot be written now is no reason not to answer."""
         found = [kept for kept in damaged if not kept.is_damaged]
-        if not found:
+        if not found or self._is_read_only:
             return
         log.error("the store's file has %d damaged blobs: %s", len(found), ", ".join(kept.digest for kept in found))
         try:
@@ -275,14 +276,15 @@ class SqliteStore:
 
 @asynccontextmanager
 async def open_sqlite(
-    path: Path, *, clock: Callable[[], float] = time.time, busy_s: float = BUSY_S
+    path: Path, *, clock: Callable[[], float] = time.time, busy_s: float = BUSY_S, read_only: bool = False
 ) -> AsyncGenerator[SqliteStore]:
     """A store in the file at `path`, made at the first call where it is not there.
 
     Nothing is opened before the first call, so opening never fails. `clock` tells seconds since the Unix epoch.
-    `busy_s` is how long another process may keep the file locked before a call gives up.
+    `busy_s` is how long another process may keep the file locked before a call gives up. One that is `read_only` has to
+    be there, of the current schema; what would change it fails.
     """
-    store = SqliteStore(Connections(path, busy_s), clock)
+    store = SqliteStore(Connections(path, busy_s, read_only=read_only), clock, read_only=read_only)
     try:
         yield store
     finally:

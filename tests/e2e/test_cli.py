@@ -104,7 +104,20 @@ def test_the_version_is_told_without_loading_anything_else(environment: dict[str
 
 def test_help_names_every_command() -> None:
     text = build_parser().format_help()
-    for command in ("demo", "doctor", "ps", "stop", "workspaces", "undelete", "export", "import", "verify", "prune"):
+    for command in (
+        "demo",
+        "doctor",
+        "ps",
+        "stop",
+        "workspaces",
+        "undelete",
+        "history",
+        "diff",
+        "export",
+        "import",
+        "verify",
+        "prune",
+    ):
         assert re.search(rf"^ +{command} ", text, re.MULTILINE)
 
 

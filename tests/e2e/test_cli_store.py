@@ -210,6 +210,37 @@ async def test_verify_is_quiet_where_all_is_whole_and_names_what_is_not(
     assert set(tree_of(tmp_path / "out")) == {"a.txt", "run", "naïve/ü.txt", "empty"}
 
 
+def apply(patch: str, folder: Path) -> None:
+    subprocess.run(["git", "apply"], cwd=folder, input=patch, text=True, timeout=60, check=True)
+
+
+async def test_history_and_diff_show_what_was_done(
+    environment: dict[str, str], store_file: Path, tmp_path: Path
+) -> None:
+    await fill(store_file)
+    found = json.loads(run(environment, "history", "todo", "--json").stdout)
+    assert [(each["number"], each["label"]) for each in found] == [(4, None), (3, None), (2, "release"), (1, None)]
+    shown = run(environment, "history", "todo", "src", "--limit", "1").stdout.splitlines()
+    assert shown[0].split()[:2] == ["REVISION", "TIME"]
+    assert shown[1].split()[0] == "3"
+    assert len(shown) == 2
+    # The patch is one that git takes.
+    then = tmp_path / "then"
+    assert run(environment, "export", "todo", str(then), "--at", "1").returncode == 0
+    patch = run(environment, "diff", "todo", "1", "release").stdout
+    apply(patch, then)
+    assert tree_of(then)["a.txt"] == b"second"
+    between = json.loads(run(environment, "diff", "todo", "release", "--json").stdout)
+    assert (between["from"], between["to"]) == (2, 4)
+    assert {(each["path"], each["status"]) for each in between["files"]} == {
+        ("a.txt", "changed"), ("empty", "added"), ("gone.txt", "removed"), ("naïve/ü.txt", "added"), ("run", "added"),
+        ("src/run.sh", "changed"),
+    }  # fmt: skip
+    unknown = run(environment, "diff", "todo", "relaese")
+    assert unknown.returncode == 1
+    assert "release" in unknown.stderr
+
+
 async def test_prune_keeps_by_age_and_count_and_checkpoints_always(
     environment: dict[str, str], store_file: Path
 ) -> None:

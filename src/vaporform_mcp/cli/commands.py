@@ -78,7 +78,7 @@ def _faulty(error: InvalidSettings, asked: argparse.Namespace, out: Terminal, er
 
 def _run(asked: argparse.Namespace, settings: Settings, out: Terminal, err: Terminal) -> int:
     match asked.command:
-        case "export" | "import" | "verify" | "prune":
+        case "history" | "diff" | "export" | "import" | "verify" | "prune":
             from vaporform_mcp.cli.stored import run_on_store
 
             return run_on_store(asked, settings, out, err)

@@ -22,6 +22,8 @@ speaks with it over stdin and stdout. The commands are for people:
   stop        end sandboxes; their workspaces and files stay
   workspaces  list the workspaces, also those in the trash
   undelete    take a workspace out of the trash
+  history     the revisions of a workspace, or of one of its files
+  diff        what changed between two revisions, as a patch
   export      write a workspace's files into a folder, or it and its history into a file
   import      make a workspace of such a file
   verify      read everything that the store keeps, and name what is damaged
@@ -60,11 +62,32 @@ def build_parser() -> argparse.ArgumentParser:
     workspaces.add_argument("--json", action="store_true", help="for programs")
     undelete = commands.add_parser("undelete", description="Take a workspace out of the trash.")
     undelete.add_argument("name", metavar="NAME")
+    _add_history(commands.add_parser)
+    _add_diff(commands.add_parser)
     _add_export(commands.add_parser)
     _add_import(commands.add_parser)
     _add_verify(commands.add_parser)
     _add_prune(commands.add_parser)
     return parser
+
+
+def _add_history(add: _Add) -> None:
+    history = add("history", description="List the revisions of a workspace, newest first, and what made each.")
+    history.add_argument("name", metavar="WORKSPACE")
+    history.add_argument("path", nargs="?", metavar="PATH", help="of this file or folder alone")
+    history.add_argument("--limit", type=_count, default=30, metavar="COUNT", help="at most so many (%(default)s)")
+    history.add_argument("--json", action="store_true", help="for programs")
+
+
+def _add_diff(add: _Add) -> None:
+    diff = add(
+        "diff", description="Show what changed between two revisions, as a patch that `git apply` takes for text files."
+    )
+    diff.add_argument("name", metavar="WORKSPACE")
+    diff.add_argument("start", nargs="?", metavar="FROM", help="revision or checkpoint; by default the one before TO")
+    diff.add_argument("end", nargs="?", metavar="TO", help="revision or checkpoint; by default the newest")
+    diff.add_argument("--path", metavar="PATH", help="of this file or folder alone")
+    diff.add_argument("--json", action="store_true", help="for programs: which files, and their digests")
 
 
 def _add_export(add: _Add) -> None:

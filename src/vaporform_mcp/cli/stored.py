@@ -8,6 +8,7 @@ from pathlib import Path
 from vaporform_mcp.cli.bundles import export_bundle, import_bundle
 from vaporform_mcp.cli.care import prune, verify, wanted
 from vaporform_mcp.cli.exporting import export
+from vaporform_mcp.cli.looking import diff, history
 from vaporform_mcp.cli.terminal import Terminal
 from vaporform_mcp.settings import Settings
 
@@ -19,6 +20,12 @@ USAGE = 2
 def run_on_store(asked: argparse.Namespace, settings: Settings, out: Terminal, err: Terminal) -> int:
     """Answers with the exit status."""
     match asked.command:
+        case "history":
+            return history(settings, out, name=asked.name, path=asked.path, limit=asked.limit, as_json=asked.json)
+        case "diff":
+            return diff(
+                settings, out, name=asked.name, start=asked.start, end=asked.end, path=asked.path, as_json=asked.json
+            )
         case "export" if asked.bundle is not None and asked.at is not None:
             err.paragraph("vaporform-mcp export: a bundle has the whole history; --at is for a folder.")
             return USAGE

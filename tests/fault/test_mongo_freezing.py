@@ -112,7 +112,7 @@ async def test_a_writer_that_slept_while_another_pruned_acknowledges_nothing_who
     assert await other.get_blobs([digest_of(b"second")]) == {digest_of(b"second"): b"second"}
 
 
-@pytest.mark.parametrize("place", range(22))
+@pytest.mark.parametrize("place", [*(pytest.param(n, marks=pytest.mark.long) for n in range(20)), *range(20, 31)])
 async def test_a_prune_that_slept_takes_nothing_that_a_writer_has_named_meanwhile(
     wire: Wire, sleeper: MongoStore, other: Store, clock: Clock, place: int
 ) -> None:
@@ -139,17 +139,17 @@ async def test_a_prune_that_slept_takes_nothing_that_a_writer_has_named_meanwhil
     assert len(await other.get_blobs([digest_of(b"old"), digest_of(b"older")])) == 2
 
 
-@pytest.mark.parametrize("place", range(5))
+@pytest.mark.parametrize(("place", "is_again"), [(0, False), (1, False), *((place, True) for place in range(5))])
 async def test_a_put_that_slept_while_another_pruned_is_whole_when_it_returns(
-    wire: Wire, sleeper: MongoStore, other: Store, clock: Clock, place: int
+    wire: Wire, sleeper: MongoStore, other: Store, clock: Clock, place: int, is_again: bool
 ) -> None:
     workspace = await make_workspace(sleeper)
     contents = [b"small", bytes(600_000)]
-    # What a put that died has left: its chunks are in the way of the next.
-    rule = wire.add(Rule(act=Refuse(code=14031), command="insert", collection="blobs.files"))
-    with pytest.raises(StoreUnavailable):
-        await sleeper.put_blobs([blob(content) for content in contents])
-    rule.times = 0
+    if is_again:  # what a put that died has left is in the way of the next
+        wire.add(Rule(act=Refuse(code=14031), command="insert", collection="blobs.files"))
+        with pytest.raises(StoreUnavailable):
+            await sleeper.put_blobs([blob(content) for content in contents])
+        wire.rules.clear()
 
     async def work() -> None:
         await sleeper.put_blobs([blob(content) for content in contents])

@@ -45,6 +45,7 @@ _DERIVED = {
         SELECT id, size FROM blobs WHERE digest IS NOT NULL EXCEPT
         SELECT id, (SELECT ifnull(sum(length(content)), 0) FROM chunks WHERE blob = blobs.id) FROM blobs
     """,
+    "the chunks": "SELECT blob FROM chunks EXCEPT SELECT id FROM blobs",
     "the contents": """
         SELECT digest FROM changes WHERE digest IS NOT NULL EXCEPT SELECT digest FROM blobs WHERE NOT damaged
     """,

@@ -16,7 +16,8 @@ from pathlib import Path
 import anyio
 import pytest
 
-from tests.contract.stores import append, blob, file, make_workspace, record, write
+from tests.contract.stores import append, blob, digest_of, file, make_workspace, record, streamed, write
+from tests.durability.kills import assert_is_sound
 from vaporform_mcp.errors import StoreUnavailable
 from vaporform_mcp.stores.sqlite import SqliteStore, open_sqlite
 
@@ -245,6 +246,49 @@ async def test_a_file_that_was_moved_away_is_made_anew_and_the_old_one_is_whole(
         assert await old.tree(workspace) == {"a": file(b"1")}
     async with open_sqlite(path) as new:
         assert await new.tree(fresh) == {"b": file(b"2")}
+
+
+async def test_a_file_replaced_while_a_stream_comes_in_gets_nothing_of_it_and_loses_nothing(
+    store: SqliteStore, path: Path
+) -> None:
+    """The new file's first blob has the number that the stream has in the old one."""
+    await make_workspace(store)
+    content, other = os.urandom(3 * 1024 * 1024), b"of the other file"
+
+    async def stream() -> AsyncIterator[bytes]:
+        yield content[: 2 * 1024 * 1024]
+        path.rename(path.with_name("old"))
+        await write(store, await make_workspace(store, "other"), {"other": other})
+        yield content[2 * 1024 * 1024 :]
+
+    with pytest.raises(StoreUnavailable, match="replaced"):
+        await store.put_large_blob(digest_of(content), len(content), stream(), "text/plain")
+    await store.put_large_blob(digest_of(content), len(content), streamed(content, 100_000), "text/plain")
+    assert await store.get_blobs([digest_of(content), digest_of(other)]) == {
+        digest_of(content): content,
+        digest_of(other): other,
+    }
+    await store.aclose()
+    assert_is_sound(path)
+
+
+async def test_a_stream_whose_place_was_pruned_meanwhile_is_told_to_be_put_again(
+    store: SqliteStore, path: Path
+) -> None:
+    content = os.urandom(2 * 1024 * 1024 + 1)
+
+    async def stream() -> AsyncIterator[bytes]:
+        yield content[: 1024 * 1024]
+        with closing(sqlite3.connect(path)) as pruning:
+            pruning.execute("DELETE FROM chunks WHERE blob IN (SELECT id FROM blobs WHERE digest IS NULL)")
+            pruning.execute("DELETE FROM blobs WHERE digest IS NULL")
+            pruning.commit()
+        yield content[1024 * 1024 :]
+
+    with pytest.raises(StoreUnavailable, match="pruned"):
+        await store.put_large_blob(digest_of(content), len(content), stream(), "text/plain")
+    await store.aclose()
+    assert_is_sound(path)
 
 
 async def test_a_folder_that_was_removed_is_made_anew(store: SqliteStore, path: Path) -> None:

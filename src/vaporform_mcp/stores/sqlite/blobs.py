@@ -8,8 +8,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from vaporform_mcp.errors import InvalidArgument, TooLarge
+from vaporform_mcp.errors import InvalidArgument, StoreUnavailable, TooLarge
 from vaporform_mcp.stores.base import MAX_BLOB_BATCH_BYTES, Blob
+from vaporform_mcp.stores.sqlite.failures import FILE
 from vaporform_mcp.types import Digest
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "Kept",
     "chunk",
     "condemn",
+    "discard_upload",
     "drop",
     "find",
     "finish_upload",
@@ -142,12 +144,20 @@ def start_upload(connection: sqlite3.Connection, size: int, mime_type: str, now:
 def grow_upload(
     connection: sqlite3.Connection, *, upload: int, seq: int, content: bytes, hasher: Hasher, now: float
 ) -> None:
+    _check_upload(connection, upload)
     hasher.update(content)
     connection.execute("INSERT INTO chunks (blob, seq, content) VALUES (?, ?, ?)", (upload, seq, content))
     connection.execute("UPDATE blobs SET put_at = ? WHERE id = ?", (now, upload))
 
 
+def discard_upload(connection: sqlite3.Connection, upload: int) -> None:
+    """Leave nothing of it. In a file that has taken the place of the one it began in, the number is another blob's."""
+    if _is_upload(connection, upload):
+        drop(connection, [upload])
+
+
 def finish_upload(connection: sqlite3.Connection, blob: int, digest: Digest, now: float) -> None:
+    _check_upload(connection, blob)
     rows = rows_of(connection, [digest])
     if rows and not rows[0].is_damaged:
         _touch(connection, rows, now)
@@ -158,6 +168,17 @@ def finish_upload(connection: sqlite3.Connection, blob: int, digest: Digest, now
         "UPDATE blobs SET digest = ?, put_at = ?, uses = ? WHERE id = ?",
         (digest, now, sum(kept.uses for kept in rows), blob),
     )
+
+
+def _check_upload(connection: sqlite3.Connection, upload: int) -> None:
+    if not _is_upload(connection, upload):
+        raise StoreUnavailable(
+            f"{FILE} was replaced, or pruned, while a file was on its way into it", hint="Repeat the call."
+        )
+
+
+def _is_upload(connection: sqlite3.Connection, upload: int) -> bool:
+    return connection.execute("SELECT 1 FROM blobs WHERE id = ? AND digest IS NULL", (upload,)).fetchone() is not None
 
 
 def rows_of(connection: sqlite3.Connection, digests: Collection[Digest]) -> list[Kept]:

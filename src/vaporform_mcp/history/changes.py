@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Literal
 
 from vaporform_mcp.errors import NotFound
 from vaporform_mcp.stores.base import Store
 from vaporform_mcp.types import ROOT, Entry, WorkspacePath
 
-__all__ = ["FileChange", "Status", "changes_between", "lies_under"]
+__all__ = ["FileChange", "Status", "changes_between", "is_repository", "lies_under", "near_paths"]
 
 Status = Literal["added", "changed", "removed"]
 
 _MAX_ASKED = 5_000
 """Above this many paths, whole trees are read at once."""
 
+_MAX_NEAR = 5
 _REPOSITORY = WorkspacePath(".git")
-"""What the mirror keeps in it is made from the repository by each sync: it has a history of its own."""
+"""What the mirror keeps in it is made from the repository by each sync."""
 
 _Tree = Mapping[WorkspacePath, Entry]
 
@@ -43,6 +46,17 @@ def lies_under(path: str, folder: str) -> bool:
     return not folder or path == folder or path.startswith(f"{folder}/")
 
 
+def is_repository(path: str) -> bool:
+    """Whether it lies in the workspace's git repository, which has a history of its own."""
+    return lies_under(path, _REPOSITORY)
+
+
+def near_paths(path: WorkspacePath, tree: Iterable[WorkspacePath], *, only_under: bool = False) -> Sequence[str]:
+    """Paths of the tree that lie at or under the path, or else that are most like it; a few of them."""
+    under = list(islice((each for each in tree if lies_under(each, path)), _MAX_NEAR))
+    return under if under or only_under else difflib.get_close_matches(path, tree, n=_MAX_NEAR)
+
+
 async def changes_between(
     store: Store, workspace_id: str, before: int, after: int, *, under: WorkspacePath = ROOT
 ) -> Sequence[FileChange]:
@@ -56,7 +70,7 @@ async def changes_between(
     old, new = await _trees(store, workspace_id, before, after, under)
     found: list[FileChange] = []
     for path in sorted(old.keys() | new.keys()):
-        if not lies_under(path, under) or (lies_under(path, _REPOSITORY) and not lies_under(under, _REPOSITORY)):
+        if not lies_under(path, under) or (is_repository(path) and not is_repository(under)):
             continue
         one, other = old.get(path), new.get(path)
         if not _is_same(one, other):

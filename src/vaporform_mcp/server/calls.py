@@ -101,7 +101,7 @@ class Calls:
 
 def _arguments(spec: ToolSpec, sent: Mapping[str, object], context: Context) -> Arguments:
     declared = schemas.arguments(spec)
-    arguments = parse(spec.name, declared, sent, closed=spec.irreversible)
+    arguments = parse(spec.name, declared, sent, closed=spec.closed)
     if schemas.WORKSPACE in declared and (name := arguments[schemas.WORKSPACE]):
         context.name = parse_name(name)
     return arguments

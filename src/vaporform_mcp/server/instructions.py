@@ -39,6 +39,7 @@ not localhost and the port.
 /workspace lasts.
 - A lost sandbox is rebuilt from the mirror by your next call. The result then says what did not come back, such as \
 node_modules and processes: make it again.
+{undo}\
 - When all is built and tested, finish with attempt_completion(result)."""
 
 
@@ -51,8 +52,13 @@ def instructions(tools: Collection[str], *, workspace: str, wait_limit_s: float)
     )
     follow = ": follow it with check_process" if "check_process" in tools else ""
     edit = "; replace_in_file edits" if "replace_in_file" in tools else ""
+    undo = (
+        "- Every change is kept: history lists the revisions, restore(to, path) takes files back to one.\n"
+        if {"history", "restore"} <= set(tools)
+        else ""
+    )
     return _INSTRUCTIONS.format(
-        opening=opening, workspace=workspace, edit=edit, wait=f"{wait_limit_s:g}", follow=follow
+        opening=opening, workspace=workspace, edit=edit, wait=f"{wait_limit_s:g}", follow=follow, undo=undo
     )
 
 

@@ -26,7 +26,7 @@ def tool(spec: ToolSpec) -> Tool:
         name=spec.name,
         title=spec.title,
         description=spec.description,
-        input_schema=schema(arguments(spec), closed=spec.irreversible),
+        input_schema=schema(arguments(spec), closed=spec.closed),
         output_schema=None if spec.output is None else _output(spec.output, spec.required_output),
         annotations=_annotations(spec),
     )

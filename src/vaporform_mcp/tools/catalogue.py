@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from vaporform_mcp.tools import commands, completion, files, travel, workspaces
+from vaporform_mcp.tools import commands, completion, files, restoring, travel, workspaces
 from vaporform_mcp.tools.spec import ToolSpec
 
 __all__ = ["Profile", "offered"]
@@ -13,7 +13,8 @@ __all__ = ["Profile", "offered"]
 Profile = Literal["core", "standard", "all"]
 
 _ALL = {
-    spec.name: spec for spec in (*files.TOOLS, *commands.TOOLS, *workspaces.TOOLS, *travel.TOOLS, *completion.TOOLS)
+    spec.name: spec
+    for spec in (*files.TOOLS, *commands.TOOLS, *workspaces.TOOLS, *travel.TOOLS, *restoring.TOOLS, *completion.TOOLS)
 }
 
 _CORE = ("write_to_file", "read_file", "execute_command", "attempt_completion")
@@ -31,6 +32,7 @@ _STANDARD = (
     "get_preview_url",
     "list_workspaces",
     "history",
+    "restore",
     "attempt_completion",
 )
 

@@ -78,7 +78,7 @@ def _source(file: FileText) -> str:
     if file.removed:
         return (
             f"[{file.path} is gone from the sandbox. This is the mirror's copy, of revision {file.revision}; "
-            "to have the file back, write it again with write_to_file.]"
+            "to have the file back, restore it to that revision, or write it again with write_to_file.]"
         )
     return f"[The sandbox could not be reached. This is the mirror's copy, of revision {file.revision}.]"
 

@@ -39,9 +39,9 @@ class ToolResult:
 class ToolSpec:
     """A tool. `output` has the properties of its structured content, None where its answer is text to read.
 
-    `destructive` says that it may remove or overwrite what somebody wants; `irreversible`, that it then also refuses
-    arguments that it does not know. `idempotent` says that calling it again with the same arguments changes nothing
-    more; `open_world`, that it can reach beyond the workspace.
+    `destructive` says that it may remove or overwrite what somebody wants; `closed`, that it refuses arguments that it
+    does not know, since without one it would do far more than was meant. `idempotent` says that calling it again with
+    the same arguments changes nothing more; `open_world`, that it can reach beyond the workspace.
     """
 
     name: str
@@ -51,7 +51,7 @@ class ToolSpec:
     run: Callable[[Context, Arguments], Awaitable[ToolResult]]
     read_only: bool = False
     destructive: bool = False
-    irreversible: bool = False
+    closed: bool = False
     idempotent: bool = False
     open_world: bool = False
     output: Mapping[str, Json] | None = None

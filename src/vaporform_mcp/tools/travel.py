@@ -1,4 +1,4 @@
-"""The tools that look back and go back: the history, what differs, checkpoints."""
+"""The tools that look back: the history, what differs, and checkpoints to go back to."""
 
 from __future__ import annotations
 

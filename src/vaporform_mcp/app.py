@@ -29,6 +29,7 @@ __all__ = [
     "SandboxStatus",
     "destroy_sandbox",
     "find_isolation",
+    "forget_workspace",
     "list_workspaces",
     "new_bundle",
     "open_bundle",
@@ -40,6 +41,7 @@ __all__ = [
     "serving",
     "stop_sandbox",
     "store_file",
+    "store_place",
     "undelete_workspace",
 ]
 
@@ -75,7 +77,7 @@ def serving(settings: Settings) -> Serving:
     _check_egress(settings)
     return Serving(
         open_manager=partial(open_manager, settings),
-        load=_load,
+        load=partial(_load, settings.store),
         owner=OWNER,
         workspace=parse_name(settings.workspace),
         tools=settings.tools,
@@ -83,10 +85,10 @@ def serving(settings: Settings) -> Serving:
     )
 
 
-def _load() -> None:
+def _load(store: str) -> None:
     if sys.platform != "linux":
         return
-    for module in ("locks", "manager", "sandboxes.local.provider", "stores.sqlite"):
+    for module in ("locks", "manager", "sandboxes.local.provider", f"stores.{store}"):
         importlib.import_module(f"vaporform_mcp.{module}")
     from vaporform_mcp.sandboxes.local import bubblewrap
 
@@ -99,13 +101,27 @@ def store_file(settings: Settings) -> Path:
     return settings.data_dir / "vaporform.sqlite3"
 
 
+def store_place(settings: Settings) -> str:
+    """Where the store is, for a person; without what is secret of it."""
+    if settings.store == "mongo":
+        return f"database {settings.mongo.database} at {_hosts(settings.mongo.uri.get_secret_value())}"
+    return f"file {store_file(settings)}"
+
+
 @asynccontextmanager
 async def open_store(settings: Settings) -> AsyncGenerator[Store]:
     """The store that the settings choose.
 
     Raises:
-        StoreUnavailable: the data folder cannot be made.
+        StoreUnavailable: the data folder cannot be made, or the URI of the database cannot be used.
     """
+    if settings.store == "mongo":
+        from vaporform_mcp.stores.mongo import open_mongo
+
+        _make_data_dir(settings.data_dir)  # of the sandboxes and the locks
+        async with open_mongo(settings.mongo.uri.get_secret_value(), settings.mongo.database) as store:
+            yield store
+        return
     from vaporform_mcp.stores.sqlite import open_sqlite
 
     _make_data_dir(settings.data_dir)
@@ -221,6 +237,14 @@ async def destroy_sandbox(settings: Settings, name: WorkspaceName) -> None:
             await provider.destroy(record.id, head.sandbox_epoch)
 
 
+async def forget_workspace(settings: Settings, name: WorkspaceName) -> None:
+    """Take a workspace out of the store for good. What it alone kept goes with the next prune. Safe to repeat."""
+    async with open_store(settings) as store:
+        record = await store.get_workspace(OWNER, name)
+        if record is not None:
+            await store.delete_workspace(record.id)
+
+
 async def sandboxes(settings: Settings) -> Sequence[SandboxStatus]:
     """Every sandbox that this machine has in the data folder. Looking starts none, and keeps none from ending."""
     check_platform()
@@ -279,13 +303,19 @@ def find_isolation() -> Bubblewrap:
 
 async def _current(settings: Settings) -> dict[tuple[str, int], str]:
     """Names of the user's workspaces by the id and epoch of the sandbox that each has now."""
-    if not store_file(settings).exists():
+    if settings.store == "sqlite" and not store_file(settings).exists():
         return {}
     async with open_store(settings) as store:
         return {
             (record.id, (await store.head(record.id)).sandbox_epoch): record.name
             for record in await store.list_workspaces(OWNER)
         }
+
+
+def _hosts(uri: str) -> str:
+    """The servers that a URI names."""
+    # What may be a password goes first, whatever is in it.
+    return uri.rpartition("@" if "@" in uri else "://")[2].partition("/")[0].partition("?")[0]
 
 
 def _check_egress(settings: Settings) -> None:

@@ -10,18 +10,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_core import ErrorDetails, PydanticUndefined
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from vaporform_mcp.errors import InvalidArgument, VaporformError
 from vaporform_mcp.types import Network, parse_name
 
-__all__ = ["InvalidSettings", "LocalSettings", "Setting", "Settings", "host_environment", "known_settings", "load"]
+__all__ = [
+    "InvalidSettings",
+    "LocalSettings",
+    "MongoSettings",
+    "Setting",
+    "Settings",
+    "host_environment",
+    "known_settings",
+    "load",
+]
 
 PREFIX = "VAPORFORM_"
 DELIMITER = "__"
+_SECRET = "VAPORFORM_MONGO__URI"  # noqa: S105  # the name of the variable that holds one
 
+_MONGO_URI = re.compile(r"mongodb(\+srv)?://[^/]")
+_NOT_IN_A_DATABASE = re.compile(r'[\s/\\."$*<>:|?\0]')
 _SPACE_OR_SLASH = re.compile(r"[\s/]")
 
 
@@ -135,6 +147,32 @@ class MirrorSettings(BaseModel):
         return value
 
 
+class MongoSettings(BaseModel):
+    """Where the database of the MongoDB store is."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    uri: SecretStr = Field(
+        default_factory=lambda: SecretStr(os.environ.get("MONGODB_URI", "").strip()),
+        description="URI of the MongoDB server, with user and password; MONGODB_URI is read where it is not set",
+    )
+    database: str = Field(default="vaporform", description="Name of the database, which is made where it is not there")
+
+    @field_validator("uri")
+    @classmethod
+    def _is_a_uri(cls, value: SecretStr) -> SecretStr:
+        if not _MONGO_URI.match(value.get_secret_value().strip()):
+            raise ValueError("it should be mongodb://host/ or mongodb+srv://host/, with user:password@ where needed")
+        return SecretStr(value.get_secret_value().strip())
+
+    @field_validator("database")
+    @classmethod
+    def _is_a_name(cls, value: str) -> str:
+        if not value or len(value.encode()) > 63 or _NOT_IN_A_DATABASE.search(value):
+            raise ValueError('it should be at most 63 bytes, without spaces and / \\ . " $ * < > : | ?')
+        return value
+
+
 class Settings(BaseSettings):
     """Everything that can be set. Fields are named as the variables are, in lower case and without the prefix."""
 
@@ -157,6 +195,7 @@ class Settings(BaseSettings):
     log_level: Annotated[Literal["debug", "info", "warning", "error"], _Word] = Field(
         default="warning", description="What is logged, to stderr"
     )
+    mongo: MongoSettings = Field(default_factory=MongoSettings)
     mirror: MirrorSettings = MirrorSettings()
     local: LocalSettings = LocalSettings()
 
@@ -177,13 +216,6 @@ class Settings(BaseSettings):
     def _sandbox_exists(cls, value: str) -> str:
         if value == "daytona":
             raise ValueError("this version has no Daytona sandboxes yet: use local, or leave the setting out")
-        return value
-
-    @field_validator("store")
-    @classmethod
-    def _store_exists(cls, value: str) -> str:
-        if value == "mongo":
-            raise ValueError("this version has no MongoDB store yet: use sqlite, or leave the setting out")
         return value
 
     @field_validator("data_dir")
@@ -224,6 +256,7 @@ def load() -> Settings:
         if not faults:  # what is known to be raised for is a group's own name, which is among the unknown ones
             faults.append(str(error))
     else:
+        faults.extend(_lacking(settings))
         if not faults:
             return settings
     raise InvalidSettings("\n".join(faults), hint="Mend the environment that the server is started with.")
@@ -249,6 +282,14 @@ def _settings_of(model: type[BaseModel], prefix: str) -> Iterator[Setting]:
             yield Setting(name=prefix + name.upper(), meaning=field.description or "", default=default)
 
 
+def _lacking(settings: Settings) -> Iterator[str]:
+    if settings.store == "mongo" and not settings.mongo.uri.get_secret_value():
+        yield (
+            "VAPORFORM_STORE is 'mongo', and no server is named: set VAPORFORM_MONGO__URI (or MONGODB_URI) to "
+            "mongodb://user:password@host/, or leave VAPORFORM_STORE out"
+        )
+
+
 def _unknown_names(environment: Mapping[str, str]) -> Iterator[str]:
     """The library would pass them over in silence, and a typing error would go unnoticed."""
     known = [setting.name for setting in known_settings()]
@@ -264,14 +305,16 @@ def _likeness(one: str, other: str) -> float:
 
 def _is_setting(details: ErrorDetails) -> bool:
     """Not so for a group's own name, which was named among the unknown ones."""
-    return details["loc"] not in {("local",), ("mirror",)}
+    return details["loc"] not in {("local",), ("mirror",), ("mongo",)}
 
 
 def _fault(details: ErrorDetails) -> str:
     name = PREFIX + DELIMITER.join(part.upper() for part in details["loc"] if isinstance(part, str))
     said = details["msg"].removeprefix("Value error, ").replace("Input should", "it should", 1)
     default = next((setting.default for setting in known_settings() if setting.name == name), "")
-    return f"{name} is {str(details['input'])[:80]!r}: {said}" + (f" (default: {default})" if default else "")
+    # What was given for a URI has a password in it.
+    given = "cannot be used" if name == _SECRET else f"is {str(details['input'])[:80]!r}"
+    return f"{name} {given}: {said}" + (f" (default: {default})" if default else "")
 
 
 def _user_data_dir() -> Path:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.stores import KINDS, Clock, open_store
+from tests.contract.stores import KINDS, LONG, Clock, open_store
 from vaporform_mcp.stores.base import Store
 
 
@@ -19,5 +19,7 @@ def clock() -> Clock:
 
 @pytest.fixture(params=KINDS)
 async def store(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> AsyncIterator[Store]:
+    if request.param == "mongo" and request.node.get_closest_marker("many") and not LONG:
+        pytest.skip("takes minutes with this server: make test-long runs it")
     async with open_store(request.param, tmp_path, clock) as opened:
         yield opened

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests import mongod
 from vaporform_mcp.stores.base import Blob, Store
+from vaporform_mcp.stores.mongo import MongoStore, open_mongo
 from vaporform_mcp.stores.sqlite import SqliteStore, open_sqlite
 from vaporform_mcp.types import (
     Change,
@@ -26,6 +29,7 @@ from vaporform_mcp.types import (
 
 __all__ = [
     "KINDS",
+    "LONG",
     "Clock",
     "append",
     "blob",
@@ -40,8 +44,9 @@ __all__ = [
     "write",
 ]
 
-KINDS = ("sqlite",)
-_conforms: type[Store] = SqliteStore
+LONG = os.environ.get("TEST_LONG", "") not in ("", "0")
+KINDS = ("sqlite", "mongo")
+_conform: tuple[type[Store], ...] = (SqliteStore, MongoStore)
 
 
 @dataclass
@@ -60,6 +65,11 @@ async def open_store(kind: str, folder: Path, clock: Callable[[], float]) -> Asy
         case "sqlite":
             async with open_sqlite(folder / "data" / "vaporform.sqlite3", clock=clock) as store:
                 yield store
+        case "mongo":
+            uri = mongod.shared.uri()
+            with mongod.dropped(uri) as name:
+                async with open_mongo(uri, name, clock=clock) as store:
+                    yield store
         case _:
             raise ValueError(kind)
 

@@ -54,6 +54,7 @@ async def test_putting_nothing_and_asking_for_nothing_is_fine(store: Store) -> N
     assert await store.get_blobs([]) == {}
 
 
+@pytest.mark.many
 async def test_many_are_told_apart(store: Store) -> None:
     kept = [blob(b"kept %d" % number) for number in range(1500)]
     never = [digest_of(b"never %d" % number) for number in range(1500)]

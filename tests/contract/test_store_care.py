@@ -130,6 +130,7 @@ async def test_what_another_workspace_names_stays(store: Store, clock: Clock) ->
     assert await store.get_blobs([digest_of(b"shared")]) == {digest_of(b"shared"): b"shared"}
 
 
+@pytest.mark.many
 async def test_a_long_history_is_thinned_out_whole(store: Store, clock: Clock) -> None:
     workspace = await make_workspace(store)
     for turn in range(5):

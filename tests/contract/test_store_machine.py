@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
@@ -15,13 +14,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from tests.contract.stores import KINDS, Clock, digest_of, entry_of, file, make_workspace, open_store, path, write
+from tests.contract.stores import KINDS, LONG, Clock, digest_of, entry_of, file, make_workspace, open_store, path, write
 from vaporform_mcp.errors import NotFound
 from vaporform_mcp.types import Entry, TreeCount
 
 T = TypeVar("T")
 
-LONG = os.environ.get("TEST_LONG", "") not in ("", "0")
 NAMES = ["a", "a/b", "a/c", "a0", "ä"]
 CONTENTS = [b"", b"1", b"22", b"333"]
 GRACE_S = 10.0
@@ -134,9 +132,10 @@ class History(RuleBasedStateMachine):
         self.stack.close()
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(3600 if LONG else 600)
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_kept_revision_reads_back_as_it_was(kind: str) -> None:
     machine = type("Kept", (History,), {"kind": kind})
-    profile = settings(stateful_step_count=40 if LONG else 12, max_examples=200 if LONG else 15)
+    few = 2 if kind == "mongo" else 15  # each step is some thirty commands
+    profile = settings(stateful_step_count=40 if LONG else 12, max_examples=200 if LONG else few)
     run_state_machine_as_test(machine, settings=profile)

@@ -302,6 +302,7 @@ async def test_an_append_that_is_cancelled_is_whole_or_not_there(store: Store, a
     assert await store.tree(workspace) == entries
 
 
+@pytest.mark.many
 async def test_a_large_revision_is_one_revision(store: Store) -> None:
     workspace = await make_workspace(store)
     made = await write(store, workspace, {f"src/{number % 40}/{number}.py": b"%d" % number for number in range(3000)})

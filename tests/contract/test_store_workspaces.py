@@ -103,6 +103,7 @@ async def test_updating_one_that_was_deleted_for_good_is_not_found(store: Store)
         await store.update_workspace(gone)
 
 
+@pytest.mark.many
 async def test_deleting_forgets_everything_and_may_be_repeated(store: Store) -> None:
     kept = await make_workspace(store, "kept")
     await write(store, kept, {"a.txt": b"kept"})

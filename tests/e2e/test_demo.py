@@ -14,7 +14,9 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from pymongo import MongoClient
 
+from tests import mongod
 from vaporform_mcp.demo.sample import PYTHON, Sample
 
 PROGRAM = (sys.executable, "-m", "vaporform_mcp", "demo")
@@ -194,3 +196,26 @@ def read_until(descriptor: int, end: str) -> str:
         assert read, f"ended before {end!r}: {said}"
         said += read
     return said
+
+
+def test_it_plays_with_a_database_as_the_store_and_leaves_no_workspace_there(environment: dict[str, str]) -> None:
+    uri = mongod.shared.uri()
+    with mongod.dropped(uri) as name:
+        environment |= {"VAPORFORM_STORE": "mongo", "MONGODB_URI": uri, "VAPORFORM_MONGO__DATABASE": name}
+        done = run(environment)
+        assert done.returncode == 0, done.stdout
+        assert "was rebuilt from the mirror" in " ".join(done.stdout.split())
+        with MongoClient[dict[str, object]](uri) as client:
+            assert client[name]["blobs.files"].count_documents({}) > 0
+            assert client[name]["workspaces"].count_documents({}) == 0
+
+
+def test_a_database_that_cannot_be_reached_is_told_with_its_mend(environment: dict[str, str]) -> None:
+    environment |= {"VAPORFORM_STORE": "mongo", "MONGODB_URI": "mongodb://ada:secret@127.0.0.1:1/"}
+    done = run(environment)
+    assert done.returncode == 1
+    told = " ".join(done.stdout.split())
+    assert "the MongoDB server cannot be reached" in told
+    assert "VAPORFORM_MONGO__URI (or MONGODB_URI)" in told
+    assert "secret" not in done.stdout
+    assert "Traceback" not in done.stdout

@@ -37,6 +37,10 @@ def test_the_core_loads_neither_the_protocol_nor_validation_nor_an_sdk(module: s
     assert not loaded_by(f"vaporform_mcp.{module}") & (PROTOCOL_AND_VALIDATION | SDKS)
 
 
+def test_a_server_of_the_embedded_store_loads_no_sdk() -> None:
+    assert not loaded_by("vaporform_mcp.cli, vaporform_mcp.app") & SDKS
+
+
 def test_the_installed_version_is_the_one_the_package_states() -> None:
     assert version("vaporform-mcp") == vaporform_mcp.__version__
 

@@ -111,7 +111,10 @@ def test_an_unknown_name_is_refused_with_the_nearest_known_one(
     [
         ("VAPORFORM_SANDBOX", "docker", "'local' or 'daytona'"),
         ("VAPORFORM_SANDBOX", "daytona", "use local, or leave the setting out"),
-        ("VAPORFORM_STORE", "mongo", "use sqlite, or leave the setting out"),
+        ("VAPORFORM_STORE", "postgres", "'sqlite' or 'mongo'"),
+        ("VAPORFORM_STORE", "mongo", "set VAPORFORM_MONGO__URI (or MONGODB_URI)"),
+        ("VAPORFORM_MONGO__DATABASE", "my database", "without spaces"),
+        ("VAPORFORM_MONGO", "{}", "VAPORFORM_MONGO__"),
         ("VAPORFORM_DATA_DIR", "data", "absolute path"),
         ("VAPORFORM_WORKSPACE", "My App", "lowercase letters"),
         ("VAPORFORM_TOOLS", "many", "'core', 'standard' or 'all'"),
@@ -138,7 +141,7 @@ def test_every_fault_is_in_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
     faults = faults_of(
         monkeypatch,
         VAPORFORM_SANBOX="local",
-        VAPORFORM_STORE="mongo",
+        VAPORFORM_STORE="postgres",
         VAPORFORM_WAIT_LIMIT_S="0",
         VAPORFORM_LOCAL__NETWORK="lan",
     )
@@ -154,6 +157,24 @@ def test_an_account_in_the_environment_selects_no_engine(monkeypatch: pytest.Mon
     monkeypatch.setenv("DAYTONA_API_KEY", "dtn_test")
     monkeypatch.setenv("MONGODB_URI", "mongodb://localhost")
     assert (load().sandbox, load().store) == ("local", "sqlite")
+
+
+def test_the_mongo_server_is_named_by_its_own_variable_or_by_the_usual_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VAPORFORM_STORE", "mongo")
+    monkeypatch.setenv("MONGODB_URI", "mongodb://usual/")
+    assert load().mongo.uri.get_secret_value() == "mongodb://usual/"
+    monkeypatch.setenv("VAPORFORM_MONGO__DATABASE", "mine")
+    assert load().mongo.uri.get_secret_value() == "mongodb://usual/"
+    monkeypatch.setenv("VAPORFORM_MONGO__URI", "mongodb+srv://ada:secret@cluster.example.net")
+    mongo = load().mongo
+    assert (mongo.uri.get_secret_value(), mongo.database) == ("mongodb+srv://ada:secret@cluster.example.net", "mine")
+    assert "secret" not in repr(load())
+
+
+def test_what_is_in_a_uri_is_not_told_by_its_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    (fault,) = faults_of(monkeypatch, VAPORFORM_MONGO__URI="http://ada:secret@host/")
+    assert fault.startswith("VAPORFORM_MONGO__URI cannot be used: it should be mongodb://")
+    assert "secret" not in fault
 
 
 def test_settings_cannot_be_changed() -> None:
@@ -189,7 +210,7 @@ def test_only_the_settings_read_the_environment() -> None:
 def test_bad_settings_end_the_server_with_status_2_and_every_fault_on_stderr() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "vaporform_mcp"],
-        env={**host_environment(), "VAPORFORM_STORE": "mongo", "VAPORFORM_TOOL": "all"},
+        env={**host_environment(), "VAPORFORM_STORE": "postgres", "VAPORFORM_TOOL": "all"},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

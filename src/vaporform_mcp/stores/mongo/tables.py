@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import (
     AsyncGenerator,
-    Awaitable,
     Callable,
     Collection,
+    Coroutine,
     Generator,
     Iterable,
     Iterator,
@@ -38,7 +38,7 @@ Update = tuple[Mapping[str, Any], Mapping[str, Any]]
 
 T = TypeVar("T")
 
-COMMAND_S = 5.0
+COMMAND_S = 10.0
 BYTES_PER_S = 256 * 1024
 """A command that carries much is given its time on a slow line as well."""
 
@@ -114,7 +114,7 @@ class Table:
 
     async def distinct(self, field: str) -> list[Any]:
         """Every value of an indexed field."""
-        with bounded(COMMAND_S * 6):
+        with bounded(COMMAND_S * 3):
             cursor = await self._collection.aggregate([{"$sort": {field: 1}}, {"$group": {"_id": f"${field}"}}])
             async with cursor:
                 return [document["_id"] async for document in cursor]
@@ -179,7 +179,7 @@ class Table:
         for _ in range(3):
             if not writes:
                 return
-            with bounded(COMMAND_S * 2 + size_bytes / BYTES_PER_S):
+            with bounded(COMMAND_S + size_bytes / BYTES_PER_S):
                 try:
                     await self._collection.bulk_write(writes, ordered=False)
                 except BulkWriteError as error:
@@ -192,7 +192,7 @@ class Table:
         writes = [pymongo.UpdateOne(condition, change) for condition, change in updates]
         if not writes:
             return []
-        with bounded(COMMAND_S * 4):
+        with bounded(COMMAND_S * 2):
             try:
                 await self._collection.bulk_write(writes, ordered=False)
             except BulkWriteError as error:
@@ -201,13 +201,13 @@ class Table:
 
     async def delete(self, condition: Mapping[str, Any]) -> int:
         """Delete all that meet the condition; answers how many those were."""
-        with bounded(COMMAND_S * 4):
+        with bounded(COMMAND_S * 2):
             return (await self._collection.delete_many(condition)).deleted_count
 
     async def delete_each(self, conditions: Sequence[Mapping[str, Any]]) -> int:
         count = 0
         for some in pieces(conditions, 500):
-            with bounded(COMMAND_S * 4):
+            with bounded(COMMAND_S * 2):
                 writes = [pymongo.DeleteOne(condition) for condition in some]
                 count += (await self._collection.bulk_write(writes, ordered=False)).deleted_count
         return count
@@ -218,7 +218,7 @@ class Table:
 
     async def index(self, *fields: str, unique: bool = False) -> None:
         """Make the index unless it is there. A field that begins with a minus is in falling order."""
-        with bounded(COMMAND_S * 6):
+        with bounded(COMMAND_S * 3):
             await self._collection.create_index(
                 [(field.removeprefix("-"), -1 if field.startswith("-") else 1) for field in fields], unique=unique
             )
@@ -260,7 +260,7 @@ class _Duplicate(Exception):
     """A unique index has the like of it already."""
 
 
-async def together(*calls: Callable[[], Awaitable[None]]) -> None:
+async def together(*calls: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """Make the calls beside each other. The first failure ends the others and comes out as it is, in no group."""
     if len(calls) == 1:
         await calls[0]()

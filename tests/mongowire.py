@@ -135,27 +135,30 @@ class Wire:
         await anyio.lowlevel.checkpoint()
 
     async def _relay(self, client: SocketStream) -> None:
-        try:
-            server = await anyio.connect_tcp(*self._server)
-        except OSError:
-            await anyio.aclose_forcefully(client)
-            return
-        pair = (client, server)
-        self._pairs.add(pair)
+        async with client:
+            try:
+                server = await anyio.connect_tcp(*self._server)
+            except OSError:
+                return
+            async with server:
+                pair = (client, server)
+                self._pairs.add(pair)
+                try:
+                    await self._relay_between(pair)
+                finally:
+                    self._pairs.discard(pair)
+
+    async def _relay_between(self, pair: tuple[SocketStream, SocketStream]) -> None:
         lost: set[int] = set()
         delayed: set[int] = set()
-        with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream):
+        with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
             async with anyio.create_task_group() as group:
                 group.start_soon(self._answers, pair, lost, delayed, group.cancel_scope)
-                try:
-                    while (message := await _read(client)) is not None:
+                with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
+                    while (message := await _read(pair[0])) is not None:
                         if not await self._pass(message, pair, lost, delayed):
                             break
-                finally:
-                    group.cancel_scope.cancel()
-        self._pairs.discard(pair)
-        for stream in pair:
-            await anyio.aclose_forcefully(stream)
+                group.cancel_scope.cancel()
 
     async def _pass(
         self, message: bytes, pair: tuple[SocketStream, SocketStream], lost: set[int], delayed: set[int]

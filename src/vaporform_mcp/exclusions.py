@@ -131,6 +131,10 @@ class Exclusions:
         ruled = self._ruling(path)
         return (name in _FILE_NAMES or name.endswith(_FILE_SUFFIXES)) if ruled is None else ruled
 
+    def is_excluded_folder(self, folder: WorkspacePath) -> bool:
+        """Whether everything below it that is not in the tree stays out of it."""
+        return self._is_folder_excluded(folder)
+
     def _is_folder_excluded(self, folder: str) -> bool:
         known = self._folders.get(folder)
         if known is not None:

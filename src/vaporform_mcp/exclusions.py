@@ -24,7 +24,6 @@ __all__ = [
     "Exclusions",
     "MirrorRules",
     "faulty_lines",
-    "is_excluded",
 ]
 
 IGNORE_FILE = WorkspacePath(".vaporformignore")
@@ -158,20 +157,12 @@ class Exclusions:
         return None
 
 
-_DEFAULT = Exclusions()
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MirrorRules:
     """What of every workspace is mirrored: a larger file is reported instead."""
 
     exclusions: Exclusions = field(default_factory=Exclusions)
     max_file_bytes: int = 1024 * 1024 * 1024
-
-
-def is_excluded(path: WorkspacePath) -> bool:
-    """By the defaults alone."""
-    return _DEFAULT.is_excluded(path)
 
 
 def faulty_lines(lines: Iterable[str]) -> Sequence[str]:

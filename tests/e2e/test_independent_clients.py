@@ -14,7 +14,7 @@ from tests.e2e.judging import assert_fit
 from tests.e2e.npm_clients import inspect, installed, through_the_sdk
 from tests.e2e.stdio_client import FACTS, Result
 
-TOOLS = 12
+TOOLS = 14
 SERVE = "exec python3 -m http.server 8125 --bind 127.0.0.1"
 
 CALLS: list[tuple[str, Mapping[str, object], list[str]]] = [
@@ -36,6 +36,8 @@ CALLS: list[tuple[str, Mapping[str, object], list[str]]] = [
     ("attempt_completion", {"result": "It prints."}, ["http://127.0.0.1:", "complete-", "ython", "1"]),
     ("stop_process", {"process_id": "2"}, ["2", "killed|stopped", "http.server 8125"]),
     ("list_workspaces", {}, ["default", "other"]),
+    ("history", {"path": "app/main.py"}, ["write_to_file", "replace_in_file", "1 added", "1 changed"]),
+    ("restore", {"to": 1, "path": "app/main.py"}, ["app/main.py", "revision 1", "1 file restored"]),
     ("read_file", {"path": "missing.txt"}, ["missing.txt", "does not exist", "list_files"]),
 ]
 """Every tool, and what a reader of its result has to learn from it; `|` parts two ways to say it."""

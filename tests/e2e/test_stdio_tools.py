@@ -96,6 +96,10 @@ def test_every_result_tells_the_same_to_each_kind_of_client(
         ("get_preview_url", {"port": free_port()}),
         ("list_workspaces", {}),
         ("attempt_completion", {"result": "done"}),
+        ("history", {}),
+        ("diff", {"from": 1}),
+        ("checkpoint", {"label": "labelled"}),
+        ("restore", {"to": 1, "path": "src/a.py"}),
     ]
     for tool, arguments in calls:
         named = {} if tool in {"open_workspace", "list_workspaces"} else {"workspace": "views"}

@@ -17,6 +17,7 @@ from vaporform_mcp.errors import Conflict, NotFound
 from vaporform_mcp.manager import Manager
 from vaporform_mcp.server.calls import Calls
 from vaporform_mcp.server.lazy import Lazy
+from vaporform_mcp.server.resources import Resources
 from vaporform_mcp.server.results import FACTS_KEY
 from vaporform_mcp.server.serving import Serving
 from vaporform_mcp.server.stdio import make_server
@@ -56,7 +57,8 @@ async def connected(run: Run, mode: str, *, limit_s: float = 20.0) -> AsyncGener
         wait_limit_s=limit_s,
     )
     manager = Lazy(serving.open_manager)
-    server = make_server(serving, specs, Calls(serving, specs, manager.get, grace_s=0.0), anyio.Event())
+    calls = Calls(serving, specs, manager.get, grace_s=0.0)
+    server = make_server(serving, specs, calls, Resources(serving, manager.get), anyio.Event())
 
     @asynccontextmanager
     async def transport() -> AsyncGenerator[tuple[object, object]]:

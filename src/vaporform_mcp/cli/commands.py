@@ -78,7 +78,11 @@ def _faulty(error: InvalidSettings, asked: argparse.Namespace, out: Terminal, er
 
 def _run(asked: argparse.Namespace, settings: Settings, out: Terminal, err: Terminal) -> int:
     match asked.command:
-        case "history" | "diff" | "export" | "import" | "verify" | "prune":
+        case "push" | "pull" | "restore":
+            from vaporform_mcp.cli.live import run_on_live
+
+            return run_on_live(asked, settings, out, err)
+        case "history" | "diff" | "export" | "import" | "copy" | "verify" | "prune":
             from vaporform_mcp.cli.stored import run_on_store
 
             return run_on_store(asked, settings, out, err)

@@ -22,11 +22,15 @@ speaks with it over stdin and stdout. The commands are for people:
   stop        end sandboxes; their workspaces and files stay
   workspaces  list the workspaces, also those in the trash
   undelete    take a workspace out of the trash
+  push        bring a folder of yours into a workspace
+  pull        bring a workspace's files into a folder of yours
   history     the revisions of a workspace, or of one of its files
   diff        what changed between two revisions, as a patch
+  restore     make its files as they were at a revision
   export      write a workspace's files into a folder, or it and its history into a file
   import      make a workspace of such a file
   verify      read everything that the store keeps, and name what is damaged
+  copy        bring workspaces from one store into the other
   prune       drop old revisions, and what nothing needs any more
 
 `vaporform-mcp COMMAND --help` says more. Settings are environment variables
@@ -62,13 +66,49 @@ def build_parser() -> argparse.ArgumentParser:
     workspaces.add_argument("--json", action="store_true", help="for programs")
     undelete = commands.add_parser("undelete", description="Take a workspace out of the trash.")
     undelete.add_argument("name", metavar="NAME")
+    _add_push(commands.add_parser)
+    _add_pull(commands.add_parser)
     _add_history(commands.add_parser)
     _add_diff(commands.add_parser)
+    _add_restore(commands.add_parser)
     _add_export(commands.add_parser)
     _add_import(commands.add_parser)
+    _add_copy(commands.add_parser)
     _add_verify(commands.add_parser)
     _add_prune(commands.add_parser)
     return parser
+
+
+def _add_push(add: _Add) -> None:
+    push = add(
+        "push",
+        description="Bring a folder's files, committed or not, into a workspace, which is made where there is none. "
+        "What .gitignore, .git/info/exclude, .vaporformignore and the settings keep out stays out. What is newer in "
+        "the workspace is kept and named, with exit status 1.",
+    )
+    push.add_argument("folder", metavar="FOLDER")
+    push.add_argument("name", nargs="?", metavar="NAME", help="the workspace; by default named as the folder")
+    push.add_argument("--with-ignored", action="store_true", help="also what git alone would ignore")
+    _add_exchange(push)
+
+
+def _add_pull(add: _Add) -> None:
+    pull = add(
+        "pull",
+        description="Bring a workspace's files, as they are in its sandbox now, into a folder, which is made where "
+        "there is none. What is newer in the folder is kept and named, with exit status 1.",
+    )
+    pull.add_argument("name", metavar="NAME", help="the workspace")
+    pull.add_argument("folder", metavar="FOLDER")
+    _add_exchange(pull)
+
+
+def _add_exchange(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--overwrite", action="store_true", help="replace also what is newer there, or not known to be older"
+    )
+    command.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
+    command.add_argument("--json", action="store_true", help="for programs")
 
 
 def _add_history(add: _Add) -> None:
@@ -88,6 +128,19 @@ def _add_diff(add: _Add) -> None:
     diff.add_argument("end", nargs="?", metavar="TO", help="revision or checkpoint; by default the newest")
     diff.add_argument("--path", metavar="PATH", help="of this file or folder alone")
     diff.add_argument("--json", action="store_true", help="for programs: which files, and their digests")
+
+
+def _add_restore(add: _Add) -> None:
+    restore = add(
+        "restore",
+        description="Make a workspace's files as they were. What is there now becomes a revision first, and so does "
+        "the restore, so that it can be undone.",
+    )
+    restore.add_argument("name", metavar="WORKSPACE")
+    restore.add_argument("to", metavar="REV", help="revision or checkpoint")
+    restore.add_argument("path", nargs="?", metavar="PATH", help="this file or folder alone")
+    restore.add_argument("--yes", action="store_true", help="do not ask before all files are restored")
+    restore.add_argument("--json", action="store_true", help="for programs")
 
 
 def _add_export(add: _Add) -> None:
@@ -115,6 +168,17 @@ def _add_import(add: _Add) -> None:
     imported.add_argument("name", nargs="?", metavar="NAME", help="how it is called here; as it was by default")
     imported.add_argument("--workspace", metavar="ONE", help="which, of a file that has several")
     imported.add_argument("--json", action="store_true", help="for programs")
+
+
+def _add_copy(add: _Add) -> None:
+    copy = add(
+        "copy",
+        description="Bring workspaces with their histories from the other store into this one. They stay where they "
+        "are; repeating it finishes what was begun, and brings what is new.",
+    )
+    copy.add_argument("names", nargs="*", metavar="WORKSPACE", help="these; by default all but those in the trash")
+    copy.add_argument("--to", required=True, choices=("sqlite", "mongo"))
+    copy.add_argument("--json", action="store_true", help="for programs")
 
 
 def _add_verify(add: _Add) -> None:

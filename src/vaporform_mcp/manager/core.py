@@ -13,6 +13,7 @@ from vaporform_mcp.background import background
 from vaporform_mcp.errors import Internal, NotFound, SandboxUnavailable, StoreUnavailable, VaporformError
 from vaporform_mcp.exclusions import MirrorRules
 from vaporform_mcp.locks import HostLock
+from vaporform_mcp.manager.archive import Archive
 from vaporform_mcp.manager.records import Records
 from vaporform_mcp.manager.requests import OpenRequest, agree
 from vaporform_mcp.manager.slots import Slot
@@ -53,6 +54,7 @@ class Manager:
         self._group = group
         self._records = Records(store, spec)
         self._trash = Trash(store, provider, lock_of)
+        self.archive = Archive(store)
         # Nothing is awaited between a look into it and what is done about it, so one name has one slot.
         self._slots: dict[_Key, Slot] = {}
 

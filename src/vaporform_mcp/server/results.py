@@ -15,7 +15,7 @@ from vaporform_mcp.tools.arguments import Json
 from vaporform_mcp.tools.output import fit
 from vaporform_mcp.tools.spec import MAX_RESULT_CHARS, ToolResult
 
-__all__ = ["FACTS_KEY", "failure", "internal", "success", "the_error_in"]
+__all__ = ["FACTS_KEY", "failure", "internal", "sentences", "success", "the_error_in"]
 
 log = logging.getLogger(__name__)
 
@@ -48,9 +48,8 @@ def success(
 
 def failure(error: VaporformError, *, workspace: str, notices: Sequence[str] = ()) -> CallToolResult:
     """An error as text, since clients show a model nothing else of it. Its first line says what to do next."""
-    lines = [_sentence(error.message), _sentence(error.hint)]
     said = "".join(f"\n[{notice}]" for notice in notices)
-    text = fit(" ".join(line for line in lines if line) + said, MAX_ERROR_CHARS)
+    text = fit(sentences(error) + said, MAX_ERROR_CHARS)
     facts = {
         "code": error.code,
         "message": _sendable(error.message),
@@ -85,6 +84,11 @@ def the_error_in(error: BaseException) -> VaporformError | None:
 
 def _is_group(error: BaseException) -> TypeGuard[BaseExceptionGroup[BaseException]]:
     return isinstance(error, BaseExceptionGroup)
+
+
+def sentences(error: VaporformError) -> str:
+    """What happened and what to do next."""
+    return " ".join(line for line in (_sentence(error.message), _sentence(error.hint)) if line)
 
 
 def _sentence(text: str) -> str:

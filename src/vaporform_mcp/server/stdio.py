@@ -27,6 +27,7 @@ from vaporform_mcp import __version__
 from vaporform_mcp.server import instructions, schemas
 from vaporform_mcp.server.calls import Calls
 from vaporform_mcp.server.lazy import Lazy
+from vaporform_mcp.server.resources import Resources
 from vaporform_mcp.server.serving import Serving
 from vaporform_mcp.server.wire import claim_standard_streams, open_wire
 from vaporform_mcp.tools.catalogue import offered
@@ -46,7 +47,9 @@ _LOAD_AFTER_S = 0.02  # behind the answer that is on its way
 _LISTS_LAST_MS = 3_600_000  # they change with the version only
 
 
-def make_server(serving: Serving, specs: Mapping[str, ToolSpec], calls: Calls, listed: anyio.Event) -> Server[object]:
+def make_server(
+    serving: Serving, specs: Mapping[str, ToolSpec], calls: Calls, files: Resources, listed: anyio.Event
+) -> Server[object]:
     """The protocol's side of the server: what it lists, and where its calls go. `listed` is set with the first list."""
 
     async def list_tools(_: ServerRequestContext[object], __: PaginatedRequestParams | None) -> ListToolsResult:
@@ -67,11 +70,15 @@ def make_server(serving: Serving, specs: Mapping[str, ToolSpec], calls: Calls, l
         instructions=instructions.instructions(
             specs.keys(), workspace=serving.workspace, wait_limit_s=serving.wait_limit_s
         ),
-        cache_hints={"tools/list": hint, "prompts/list": hint},
+        cache_hints={"tools/list": hint, "prompts/list": hint, "resources/templates/list": hint},
         on_list_tools=list_tools,
         on_call_tool=calls.call,
         on_list_prompts=list_prompts,
         on_get_prompt=get_prompt,
+        on_list_resources=files.list,
+        on_list_resource_templates=files.list_templates,
+        on_read_resource=files.read,
+        on_completion=files.complete,
     )
     # Without it, what a client sends back as our state would be whatever it likes.
     server.middleware.append(RequestStateBoundary(RequestStateSecurity.ephemeral(), default_audience=NAME))
@@ -88,7 +95,8 @@ async def serve_stdio(serving: Serving) -> int:
     manager = Lazy(serving.open_manager)
     specs = offered(serving.tools)
     listed = anyio.Event()
-    server = make_server(serving, specs, Calls(serving, specs, manager.get), listed)
+    calls, files = Calls(serving, specs, manager.get), Resources(serving, manager.get)
+    server = make_server(serving, specs, calls, files, listed)
     end = _End()
     async with anyio.create_task_group() as tasks:
         await tasks.start(end.on_signals)

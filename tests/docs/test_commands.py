@@ -30,6 +30,8 @@ async def test_the_commands_for_a_terminal_succeed_in_their_order(tmp_path: Path
         await write(store, todo, {"app.py": b"print(2)"})
     home = tmp_path / "home"
     home.mkdir()
+    (home / "shop").mkdir()
+    (home / "shop" / "index.html").write_bytes(b"<h1>shop</h1>")
     environment = {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "HOME": str(home),
@@ -39,5 +41,7 @@ async def test_the_commands_for_a_terminal_succeed_in_their_order(tmp_path: Path
     for command in COMMANDS:
         done = shell(command, home, environment)
         assert (done.returncode, done.stderr) == (0, ""), f"{command}: {done.stdout}{done.stderr}"
+    assert shell("vaporform-mcp stop --all", home, environment).returncode == 0
+    assert (home / "shop" / "index.html").read_bytes() == b"<h1>shop</h1>"
     assert (home / "todo-now" / "app.py").read_bytes() == b"print(2)"
     assert (home / "todo-then" / "app.py").read_bytes() == b"print(1)"

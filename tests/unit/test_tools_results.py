@@ -154,11 +154,11 @@ STRUCTURED = {
     "preparing": ("open_workspace", opened_result(opened("preparing"))),
     "summaries": ("list_workspaces", summaries_result([summary("todo-app"), summary("other")])),
     "no-summaries": ("list_workspaces", summaries_result([])),
-    "completed": ("attempt_completion", completed_result(completed())),
-    "completed-unmirrored": ("attempt_completion", completed_result(completed(mirrored=False))),
+    "completed": ("attempt_completion", completed_result(completed(), "todo")),
+    "completed-unmirrored": ("attempt_completion", completed_result(completed(mirrored=False), "todo")),
     "completed-failed-server": (
         "attempt_completion",
-        completed_result(completed(server_error="Error: Cannot find module 'next'\n")),
+        completed_result(completed(server_error="Error: Cannot find module 'next'\n"), "todo"),
     ),
 }
 
@@ -419,7 +419,7 @@ def test_a_long_list_of_workspaces_stays_within_a_result() -> None:
 
 
 def test_a_completion_says_what_to_show_and_what_went_wrong() -> None:
-    text = completed_result(completed(server_error="\x1b[31mError: boom\x1b[0m\n")).text
+    text = completed_result(completed(server_error="\x1b[31mError: boom\x1b[0m\n"), "todo").text
     assert "Complete: 31 files mirrored (4 by this call), checkpoint complete-8 at revision 7." in text
     assert "Made with Next.js, TypeScript, pnpm; entry src/index.ts." in text
     assert "The development server did not come up (process p9): pnpm dev\nError: boom" in text
@@ -428,7 +428,7 @@ def test_a_completion_says_what_to_show_and_what_went_wrong() -> None:
 
 
 def test_a_completion_has_the_facts_that_scripts_rely_on() -> None:
-    facts = completed_result(completed()).facts
+    facts = completed_result(completed(), "todo").facts
     assert facts["tech_stack"] == {
         "language": "TypeScript",
         "framework": "Next.js",

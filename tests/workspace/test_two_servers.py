@@ -107,3 +107,25 @@ async def test_a_sandbox_that_nobody_uses_ends_after_the_linger_time(start_serve
         workspace = await opened(server.manager)
         status = (await workspace.check(started.result.process_id, wait_s=0, data=None, offset=0, limit=10)).status
         assert status.state is RunState.LOST
+
+
+async def test_a_server_goes_on_where_another_pruned_the_revisions_that_it_knew(start_server: ServerFactory) -> None:
+    async with start_server() as first, start_server() as second:
+        one, two = await opened(first.manager), await opened(second.manager)
+        for name in ("kept.txt", "removed.txt", "shared.txt"):
+            await one.write(path(name), b"from one\n", made_by="write_to_file")
+        await one.sync(made_by="test")
+        await two.write(path("shared.txt"), b"from two\n", made_by="write_to_file")
+        await shell(two, "rm removed.txt; echo made > made.txt")
+        head = (await two.sync(made_by="test")).revision
+        report = await second.store.prune(one.record.id, keep_after=head - 1, grace_s=0.0)
+        assert report.revisions == head - 1
+        written = await one.write(path("shared.txt"), b"from one again\n", made_by="write_to_file")
+        assert (written.mirrored, written.revision) == (True, head + 1)
+        await shell(one, "echo more >> kept.txt")
+        assert (await one.sync(made_by="test")).problems == []
+        tree = await first.store.tree(one.record.id)
+        assert set(tree) == {"kept.txt", "made.txt", "shared.txt"}
+        contents = await first.store.get_blobs({entry.digest for entry in tree.values()})
+        assert contents[tree[path("shared.txt")].digest] == b"from one again\n"
+        assert contents[tree[path("kept.txt")].digest] == b"from one\nmore\n"

@@ -22,6 +22,8 @@ speaks with it over stdin and stdout. The commands are for people:
   stop        end sandboxes; their workspaces and files stay
   workspaces  list the workspaces, also those in the trash
   undelete    take a workspace out of the trash
+  push        bring a folder of yours into a workspace
+  pull        bring a workspace's files into a folder of yours
   history     the revisions of a workspace, or of one of its files
   diff        what changed between two revisions, as a patch
   export      write a workspace's files into a folder, or it and its history into a file
@@ -62,6 +64,8 @@ def build_parser() -> argparse.ArgumentParser:
     workspaces.add_argument("--json", action="store_true", help="for programs")
     undelete = commands.add_parser("undelete", description="Take a workspace out of the trash.")
     undelete.add_argument("name", metavar="NAME")
+    _add_push(commands.add_parser)
+    _add_pull(commands.add_parser)
     _add_history(commands.add_parser)
     _add_diff(commands.add_parser)
     _add_export(commands.add_parser)
@@ -69,6 +73,38 @@ def build_parser() -> argparse.ArgumentParser:
     _add_verify(commands.add_parser)
     _add_prune(commands.add_parser)
     return parser
+
+
+def _add_push(add: _Add) -> None:
+    push = add(
+        "push",
+        description="Bring a folder's files, committed or not, into a workspace, which is made where there is none. "
+        "What .gitignore, .git/info/exclude, .vaporformignore and the settings keep out stays out. What is newer in "
+        "the workspace is kept and named, with exit status 1.",
+    )
+    push.add_argument("folder", metavar="FOLDER")
+    push.add_argument("name", nargs="?", metavar="NAME", help="the workspace; by default named as the folder")
+    push.add_argument("--with-ignored", action="store_true", help="also what git alone would ignore")
+    _add_exchange(push)
+
+
+def _add_pull(add: _Add) -> None:
+    pull = add(
+        "pull",
+        description="Bring a workspace's files, as they are in its sandbox now, into a folder, which is made where "
+        "there is none. What is newer in the folder is kept and named, with exit status 1.",
+    )
+    pull.add_argument("name", metavar="NAME", help="the workspace")
+    pull.add_argument("folder", metavar="FOLDER")
+    _add_exchange(pull)
+
+
+def _add_exchange(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--overwrite", action="store_true", help="replace also what is newer there, or not known to be older"
+    )
+    command.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
+    command.add_argument("--json", action="store_true", help="for programs")
 
 
 def _add_history(add: _Add) -> None:

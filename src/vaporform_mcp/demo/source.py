@@ -9,11 +9,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pathspec import GitIgnoreSpec
-
 from vaporform_mcp.demo.telling import Differs
 from vaporform_mcp.errors import VaporformError
 from vaporform_mcp.exclusions import PRUNED_FOLDERS
+from vaporform_mcp.transfer.gitignores import GitIgnores
 from vaporform_mcp.types import WorkspacePath, parse_path
 
 __all__ = ["Folder", "Repository", "SourceFile", "collect", "parse_source"]
@@ -97,31 +96,22 @@ def collect(folder: Path) -> Collected:
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    rules: dict[Path, GitIgnoreSpec] = {}
+    git = GitIgnores(lambda path: _lines(folder / path))
     for name, folders, names in os.walk(folder):
         here = Path(name)
-        rules[here] = _rules(here)
-        above = [(each, rules[each]) for each in (here, *here.parents) if each in rules]
         folders[:] = sorted(
-            each for each in folders if each not in PRUNED_FOLDERS and not _is_ignored(here / each, above, "/")
+            each
+            for each in folders
+            if each not in PRUNED_FOLDERS
+            and not git.is_ignored((here / each).relative_to(folder).as_posix(), is_folder=True)
         )
         for each in sorted(names):
-            if not _is_ignored(here / each, above, ""):
+            if not git.is_ignored((here / each).relative_to(folder).as_posix(), is_folder=False):
                 yield here / each
 
 
-def _rules(folder: Path) -> GitIgnoreSpec:
+def _lines(file: Path) -> Sequence[str]:
     try:
-        lines = (folder / ".gitignore").read_text(encoding="utf-8", errors="replace").splitlines()
+        return file.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
-        lines = []
-    return GitIgnoreSpec.from_lines(lines)
-
-
-def _is_ignored(path: Path, rules: Sequence[tuple[Path, GitIgnoreSpec]], end: str) -> bool:
-    """As git decides: the nearest folder whose rules say anything of the path has the last word."""
-    for folder, spec in rules:
-        verdict = spec.check_file(path.relative_to(folder).as_posix() + end).include
-        if verdict is not None:
-            return verdict
-    return False
+        return ()

@@ -26,11 +26,14 @@ COMMAND = optional_text("command", "Starts a demo, such as npm run dev")
 
 async def attempt_completion(context: Context, arguments: Arguments) -> ToolResult:
     workspace = await context.workspace()
-    return completed_result(await workspace.complete(command=arguments[COMMAND], wait_s=context.remaining_s()))
+    completed = await workspace.complete(command=arguments[COMMAND], wait_s=context.remaining_s())
+    return completed_result(completed, workspace.name)
 
 
-def completed_result(completed: Completed) -> ToolResult:
-    return ToolResult(text=_text(completed), facts=_facts(completed))
+def completed_result(completed: Completed, name: str) -> ToolResult:
+    fetch = f"vaporform-mcp pull {name} ./{name}"
+    text = paragraphs(_text(completed), f"The files for the user's own disk: {fetch}")
+    return ToolResult(text=text, facts={**_facts(completed), "fetch": fetch})
 
 
 def _facts(completed: Completed) -> dict[str, Json]:
@@ -136,6 +139,7 @@ TOOLS = (
             "previews": {"type": "array", "items": {"type": "object"}},
             "preview_url": {"type": ["string", "null"]},
             "dev_server": {"type": ["object", "null"]},
+            "fetch": {"type": "string"},
             "warnings": {"type": "array", "items": {"type": "string"}},
         },
         required_output=(
@@ -147,6 +151,7 @@ TOOLS = (
             "previews",
             "preview_url",
             "dev_server",
+            "fetch",
             "warnings",
         ),
     ),

@@ -23,6 +23,7 @@ from vaporform_mcp.workspace.errands import Errands
 from vaporform_mcp.workspace.lifeline import Lifeline
 from vaporform_mcp.workspace.opening import Live, Opener
 from vaporform_mcp.workspace.reading import Reader
+from vaporform_mcp.workspace.receiving import Receiver
 from vaporform_mcp.workspace.results import (
     Checked,
     Checkpoint,
@@ -67,6 +68,7 @@ class Workspace:
         self._loop = SyncLoop(self._sync_in_background)
         self._lifeline = Lifeline(record, store, Opener(store, provider, lock), lambda: self._loop.request("self-heal"))
         self._writer = Writer(self._lifeline, lock, self._loop, rules.max_file_bytes)
+        self._receiver = Receiver(self._lifeline, lock)
         self._reader = Reader(self._lifeline, store)
         self._runner = Runner(self._lifeline)
         self._traveller = Traveller(store, record.id, self.sync)
@@ -79,6 +81,11 @@ class Workspace:
     @property
     def name(self) -> WorkspaceName:
         return self._lifeline.record.name
+
+    @property
+    def receiver(self) -> Receiver:
+        """For files that come from outside, many at once; whoever uses it syncs afterwards."""
+        return self._receiver
 
     @property
     def record(self) -> WorkspaceRecord:

@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 COMMIT_LIMIT_S = 10.0
 APPEND_TRIES = 50
+TREE_TRIES = 5  # each is lost only to a commit and a prune that come between two reads
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 30.0
 
@@ -76,13 +77,20 @@ class Mirror:
 
     async def tree(self) -> Mapping[WorkspacePath, Entry]:
         """Every path at `head`, which is brought up to date first. Read it before the next await, or copy it."""
-        await self.refresh()
+        for _ in range(TREE_TRIES):
+            await self.refresh()
+            try:
+                return await self._tree_at_head()
+            except NotFound:
+                self._tree = None  # a revision that it follows from was pruned: only a whole tree tells now
+        raise StoreUnavailable("the store is being pruned again and again", hint="Repeat the call when that has ended.")
+
+    async def _tree_at_head(self) -> Mapping[WorkspacePath, Entry]:
+        at = self.head.number
         if self._tree is None:
-            at = self.head.number
             self._tree = dict(await self._store.tree(self._workspace_id, at))
             self._tree_at = at
-        elif self._tree_at < self.head.number:
-            at = self.head.number
+        elif self._tree_at < at:
             self._fold(await self._store.changes(self._workspace_id, after=self._tree_at, upto=at), at)
         return self._tree
 
@@ -144,9 +152,10 @@ class Mirror:
         revision_id = uuid.uuid4().hex
         for attempt in range(APPEND_TRIES):
             if self.head.number > read_at:
-                between = await self._store.changes(self._workspace_id, after=read_at, upto=self.head.number)
-                others = {change.path for change in between}
-                if touched := frozenset(change.path for change in changes if change.path in others):
+                others = await self.changed_since(read_at)
+                # Where it can no longer be told who wrote what, each of them may be older than what is there.
+                touched = frozenset(change.path for change in changes if others is None or change.path in others)
+                if touched:
                     changes = await rebase(changes, touched)
                 read_at = self.head.number
             try:

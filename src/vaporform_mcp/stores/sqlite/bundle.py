@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
+import glob
 import os
 import secrets
+import shutil
 import sqlite3
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, closing
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from pathlib import Path
 
 from anyio import to_thread
@@ -21,6 +24,7 @@ from vaporform_mcp.stores.sqlite.store import SqliteStore, open_sqlite
 
 __all__ = ["new_bundle", "open_bundle"]
 
+_PARTIAL = ".partial"
 _OBJECTS = "SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
 
 # What the rest relies on when it reads: in a file of our own it always holds.
@@ -60,21 +64,45 @@ _TEXTS = (
 async def new_bundle(path: Path, *, overwrite: bool = False) -> AsyncGenerator[SqliteStore]:
     """A new store that becomes the file at `path` when the block ends well; else there is none, or the one before.
 
+    It grows in a folder beside it. What an earlier run for the same file has left there that was killed is removed.
+
     Raises:
         Conflict: there is a file of that name.
         OSError: as the system does.
     """
     _check_free(path, overwrite=overwrite)
-    temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(8)}.partial")
+    begins = f".{path.name[:100]}."
+    for left in path.parent.glob(f"{glob.escape(begins)}*{_PARTIAL}"):
+        _remove_if_abandoned(left)
+    folder = path.with_name(f"{begins}{secrets.token_hex(8)}{_PARTIAL}")
+    folder.mkdir(mode=0o700)
     try:
-        async with open_sqlite(temporary) as store:
-            yield store
-        await to_thread.run_sync(_seal, temporary)
-        _check_free(path, overwrite=overwrite)
-        temporary.replace(path)
+        with _held(folder):
+            # One folder deeper, since the store itself locks the one that it makes its file in.
+            temporary = folder / "new" / "store"
+            async with open_sqlite(temporary) as store:
+                yield store
+            await to_thread.run_sync(_seal, temporary)
+            _check_free(path, overwrite=overwrite)
+            temporary.replace(path)
     finally:
-        for suffix in ("", "-wal", "-shm", "-journal"):
-            temporary.with_name(temporary.name + suffix).unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _held(folder: Path) -> Generator[None]:
+    """The kernel lets go of it when its holder dies, so that what is left can be told from what goes on."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _remove_if_abandoned(folder: Path) -> None:
+    with suppress(OSError), _held(folder):
+        shutil.rmtree(folder)
 
 
 def _check_free(path: Path, *, overwrite: bool) -> None:

@@ -1,0 +1,66 @@
+"""A workspace's files, brought into a person's folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from anyio import to_thread
+
+from vaporform_mcp.stores.base import OnProgress, Store
+from vaporform_mcp.transfer.exchange import Memory, Plan, Version, plan, version_of
+from vaporform_mcp.transfer.exporting import export_tree
+from vaporform_mcp.transfer.folders import Folder
+from vaporform_mcp.transfer.scanning import REPOSITORY, versions_of
+from vaporform_mcp.types import Entry, WorkspacePath
+
+__all__ = ["Exchanged", "pull"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exchanged:
+    """What was done, or would be, and what could not be, and why."""
+
+    plan: Plan
+    problems: Mapping[WorkspacePath, str]
+
+
+async def pull(
+    store: Store,
+    tree: Mapping[WorkspacePath, Entry],
+    folder: Folder | None,
+    memory: Memory,
+    *,
+    overwrite: bool,
+    dry_run: bool,
+    on_progress: OnProgress | None = None,
+) -> Exchanged:
+    """Make the folder (None: it is still to be made) as the tree, where the folder has nothing newer.
+
+    Each file is replaced whole. What the mirror keeps of a git repository stays out: the folder may be one itself.
+    Stopped half-way, repeating goes on.
+    """
+    source = {path: version_of(entry) for path, entry in tree.items() if not _is_repository(path)}
+    base = memory.recall()
+    here: Mapping[WorkspacePath, Version] = {}
+    unread: Mapping[WorkspacePath, str] = {}
+    if folder is not None:
+        here, unread = await to_thread.run_sync(versions_of, folder, source.keys() | base.keys())
+    planned = plan(source, here, base, hidden=unread.keys(), overwrite=overwrite)
+    if dry_run or folder is None:
+        return Exchanged(plan=planned, problems=unread)
+    problems = dict(unread)
+    for path in planned.remove:
+        try:
+            await to_thread.run_sync(folder.remove, path)
+        except OSError as error:
+            problems[path] = f"it cannot be removed: {error.strerror}"
+    problems |= await export_tree(store, {path: tree[path] for path in planned.write}, folder, on_progress=on_progress)
+    unsettled = problems.keys() | {each.path for each in planned.kept}
+    common = {path: each for path, each in source.items() if path not in unsettled}
+    memory.keep({**{path: each for path, each in base.items() if path in unsettled}, **common})
+    return Exchanged(plan=planned, problems=problems)
+
+
+def _is_repository(path: str) -> bool:
+    return REPOSITORY in path.split("/")

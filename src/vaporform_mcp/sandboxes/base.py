@@ -26,6 +26,7 @@ __all__ = [
     "ProcessStatus",
     "Provider",
     "ProviderInfo",
+    "Rescan",
     "RunState",
     "Sandbox",
     "SandboxInfo",
@@ -153,7 +154,8 @@ class Scan:
     """What lies under a folder, sorted by path.
 
     `invalid` are names that no `WorkspacePath` can hold, escaped; `unreadable` are folders that could not be listed.
-    `clock_ns` is the sandbox's clock just before the scan began. `truncated` says that `limit` was met.
+    `clock_ns` is the sandbox's clock just before the scan began. `truncated` says that `limit` was met. `cursor` is for
+    a `rescan` of what comes after; empty where there can be none.
     """
 
     entries: Sequence[FileStat]
@@ -161,6 +163,23 @@ class Scan:
     unreadable: Sequence[str]
     clock_ns: int
     truncated: bool
+    cursor: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rescan:
+    """What may have changed since a scan, or since the rescan before.
+
+    `touched` paths are there, or no longer. `entries` is what lies in folders that are new or may now be read, in no
+    order. `lost` folders went away with all that was in them; another may be there again. The rest is as in `Scan`.
+    """
+
+    touched: Sequence[WorkspacePath]
+    lost: Sequence[WorkspacePath]
+    entries: Sequence[FileStat]
+    invalid: Sequence[str]
+    unreadable: Sequence[str]
+    cursor: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -330,10 +349,20 @@ class Sandbox(Protocol):
         prune: Collection[str] = (),
         depth: int | None = None,
         limit: int = 1_000_000,
+        watch: bool = False,
     ) -> Scan:
         """Everything under a folder to `depth` levels (None: all), without what lies in folders named in `prune`.
 
-        The pruned folders themselves are listed. Raises `NotFound`, `NotADirectory`.
+        The pruned folders themselves are listed. `watch` asks for a `cursor`, of the whole workspace only.
+        Raises `NotFound`, `NotADirectory`.
+        """
+        ...
+
+    async def rescan(self, cursor: str) -> Rescan | None:
+        """What may have changed since the newest cursor of this handle, at a cost that does not grow with the tree.
+
+        None where that cannot be told: a scan is due. What was changed through a memory mapping that is still held,
+        or by a name of the file outside the workspace, only a scan finds.
         """
         ...
 
@@ -365,6 +394,10 @@ class Sandbox(Protocol):
 
     async def write_mark(self, mark: bytes) -> None:
         """Replace the mark, atomically; out of reach of commands."""
+        ...
+
+    async def mark_tag(self) -> str | None:
+        """Stands for the mark that `read_mark` would answer with: another mark has another. None where it has none."""
         ...
 
     async def clear_mark(self) -> None: ...

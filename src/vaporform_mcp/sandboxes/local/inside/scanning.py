@@ -10,23 +10,30 @@ import time
 from .faults import Refused, refusal, shown
 from .frames import encode_frame
 from .root import TEMPORARY_PREFIX, TEMPORARY_SUFFIX, checked, describe
+from .watching import Blind
 from .wire import SCAN_ROWS
 
-__all__ = ["ENTRIES", "REPLY", "ScanOrder", "scan"]
+__all__ = ["ENTRIES", "REPLY", "WATCHED", "ScanOrder", "rescan", "scan"]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from .root import Root
+    from .watching import Touched, Watch
 
 ENTRIES = b"e"
 REPLY = b"r"
-"""What a frame is to be sent on as; it comes before each in the worker's pipe."""
+WATCHED = b"w"
+"""What a frame is to be sent on as; it comes before each in the worker's pipe. `WATCHED` is for the supervisor itself:
+what became of the watch, which is still to be relied on."""
 
 MAX_PATH_BYTES = 4096
 MAX_NAMED = 100
 MAX_UNREADABLE = 10_000
+MAX_FRESH_ROWS = 20_000
+"""Of one new folder: more than this is a whole scan's work."""
+
 ROWS_CHARACTERS = 1024 * 1024
 """Of paths in one frame, whatever their number."""
 
@@ -47,31 +54,95 @@ class ScanOrder:
         self.depth = depth
         self.limit = limit
 
+    @classmethod
+    def within(cls, request_id: int, folder: str, prune: frozenset[bytes]) -> ScanOrder:
+        return cls(request_id=request_id, under=folder, prune=prune, depth=None, limit=MAX_FRESH_ROWS)
 
-def scan(root: Root, order: ScanOrder, send: Callable[[bytes, bytes], None]) -> None:
-    """Send every entry in frames of rows, then the reply; a refusal is a reply too."""
+
+def scan(root: Root, order: ScanOrder, watch: Watch | None, send: Callable[[bytes, bytes], None]) -> None:
+    """Send every entry in frames of rows, then the reply; a refusal is a reply too.
+
+    `watch`, which nothing is in yet, gets every folder that is listed: the reply's `cursor` is its, or null.
+    """
     fields: dict[str, object] = {"id": order.request_id}
     try:
-        fields["ok"] = _Walk(root, order, send).run()
+        walk = _Walk(root, order, watch, send)
+        ok = walk.run()
+        fields["ok"] = {**ok, "cursor": _reported(walk.watch, send)}
     except Refused as error:
         fields["error"] = error.fields()
     send(REPLY, encode_frame(fields))
 
 
+def rescan(root: Root, request_id: int, watch: Watch, send: Callable[[bytes, bytes], None]) -> None:
+    """Send what lies in folders that are new since the watch was read, then the reply, which names what was touched."""
+    ok: dict[str, object] = {"cursor": None}
+    try:
+        touched = watch.drain()
+        invalid: list[str] = []
+        unreadable: list[str] = []
+        for folder in _outermost(touched.fresh):
+            walk = _list_fresh(root, ScanOrder.within(request_id, folder, watch.prune), watch, send)
+            if walk is not None:
+                invalid += walk.invalid
+                unreadable += walk.unreadable
+        ok = {"invalid": invalid, "unreadable": unreadable, **_named(touched), "cursor": _reported(watch, send)}
+    except Blind:
+        pass
+    send(REPLY, encode_frame({"id": request_id, "ok": ok}))
+
+
+def _list_fresh(root: Root, order: ScanOrder, watch: Watch, send: Callable[[bytes, bytes], None]) -> _Walk | None:
+    walk = _Walk(root, order, watch, send)
+    try:
+        walk.run()
+    except Refused:
+        if os.path.isdir(order.under):
+            raise Blind from None  # it cannot be looked into
+        return None  # gone again: the next time tells
+    finally:
+        os.fchdir(root.descriptor)
+    if walk.watch is None or walk.truncated:
+        raise Blind
+    return walk
+
+
+def _named(touched: Touched) -> dict[str, object]:
+    return {"touched": sorted(touched.paths), "lost": _outermost(touched.lost)}
+
+
+def _outermost(folders: set[str]) -> list[str]:
+    found: list[str] = []
+    for folder in sorted(folders, key=lambda each: each + "/"):
+        if not found or not folder.startswith(found[-1] + "/"):
+            found.append(folder)
+    return found
+
+
+def _reported(watch: Watch | None, send: Callable[[bytes, bytes], None]) -> int | None:
+    if watch is None:
+        return None
+    send(WATCHED, encode_frame(watch.report()))
+    return watch.cursor
+
+
 class _Walk:
     """Paths are text here and begin with `under`: what could not be text is named and left out."""
 
-    def __init__(self, root: Root, order: ScanOrder, send: Callable[[bytes, bytes], None]) -> None:
+    def __init__(
+        self, root: Root, order: ScanOrder, watch: Watch | None, send: Callable[[bytes, bytes], None]
+    ) -> None:
+        self.watch = watch
         self._root = root
         self._order = order
         self._send = send
         self._prefix = order.under.rstrip("/") + "/" if order.under else ""
         self._rows: list[list[object]] = []
         self._rows_size = 0
-        self._invalid: list[str] = []
+        self.invalid: list[str] = []
         self._invalid_count = 0
-        self._unreadable: list[str] = []
-        self._truncated = False
+        self.unreadable: list[str] = []
+        self.truncated = False
 
     def run(self) -> dict[str, object]:
         self._enter()
@@ -81,17 +152,17 @@ class _Walk:
             left -= 1
             characters_left -= len(path)
             if left < 0 or characters_left < 0:
-                self._truncated = True
+                self.truncated = True
                 break
             self._add(row)
         self._flush()
-        if self._invalid_count > len(self._invalid):
-            self._invalid.append(f"… and {self._invalid_count - len(self._invalid)} more")
+        if self._invalid_count > len(self.invalid):
+            self.invalid.append(f"… and {self._invalid_count - len(self.invalid)} more")
         return {
             "clock_ns": clock_ns,
-            "invalid": self._invalid,
-            "unreadable": self._unreadable,
-            "truncated": self._truncated,
+            "invalid": self.invalid,
+            "unreadable": self.unreadable,
+            "truncated": self.truncated,
         }
 
     def _enter(self) -> None:
@@ -128,6 +199,7 @@ class _Walk:
         if depth is not None and level > depth:
             return []
         found: list[tuple[str, list[object] | None]] = []
+        self._watch(folder)
         try:
             with os.scandir(folder.encode() or b".") as entries:
                 for entry in entries:
@@ -139,6 +211,15 @@ class _Walk:
             return []
         found.sort(key=_PATH)
         return found
+
+    def _watch(self, folder: str) -> None:
+        """Before it is listed, so that what comes meanwhile is told afterwards."""
+        if self.watch is None:
+            return
+        try:
+            self.watch.add(folder, self._prefix + folder)
+        except Blind:
+            self.watch = None
 
     def _look(self, folder: str, entry: os.DirEntry[bytes], found: list[tuple[str, list[object] | None]]) -> None:
         name = entry.name
@@ -170,15 +251,15 @@ class _Walk:
             if len(whole) <= MAX_PATH_BYTES // 4 or len(whole.encode()) <= MAX_PATH_BYTES:
                 return path
         self._invalid_count += 1
-        if len(self._invalid) < MAX_NAMED:
-            self._invalid.append(_escaped((self._prefix + folder).encode() + name))
+        if len(self.invalid) < MAX_NAMED:
+            self.invalid.append(_escaped((self._prefix + folder).encode() + name))
         return None
 
     def _note_unreadable(self, folder: str) -> None:
-        if len(self._unreadable) < MAX_UNREADABLE:
-            self._unreadable.append((self._prefix + folder).rstrip("/"))
+        if len(self.unreadable) < MAX_UNREADABLE:
+            self.unreadable.append((self._prefix + folder).rstrip("/"))
         else:
-            self._truncated = True
+            self.truncated = True
 
     def _add(self, row: list[object]) -> None:
         self._rows.append(row)

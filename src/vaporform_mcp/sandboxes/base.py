@@ -170,13 +170,15 @@ class Scan:
 class Rescan:
     """What may have changed since a scan, or since the rescan before.
 
-    `touched` paths are there, or no longer. `entries` is what lies in folders that are new or may now be read, in no
-    order. `lost` folders went away with all that was in them; another may be there again. The rest is as in `Scan`.
+    `entries` are what was touched and is there, and what lies in folders that are new or may now be read, in no order.
+    `gone` paths are not there. `lost` folders went away with all that was in them; another may be there again.
+    `linked` files have several names and may have changed unseen. The rest is as in `Scan`.
     """
 
-    touched: Sequence[WorkspacePath]
-    lost: Sequence[WorkspacePath]
     entries: Sequence[FileStat]
+    gone: Sequence[WorkspacePath]
+    lost: Sequence[WorkspacePath]
+    linked: Sequence[WorkspacePath]
     invalid: Sequence[str]
     unreadable: Sequence[str]
     cursor: str

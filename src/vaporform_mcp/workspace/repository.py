@@ -12,7 +12,7 @@ from collections.abc import Collection, Sequence
 from enum import StrEnum
 
 from vaporform_mcp.errors import InvalidPath, SandboxLost, VaporformError
-from vaporform_mcp.exclusions import PRUNEDFOLDERS
+from vaporform_mcp.exclusions import PRUNED_FOLDERS
 from vaporform_mcp.sandboxes.base import (
     Command,
     CommandResult,
@@ -145,7 +145,7 @@ class Repository:
         return self._paths
 
     async def _keep(self, pruned: Collection[str]) -> Sequence[WorkspacePath]:
-        names = sorted((PRUNEDFOLDERS & frozenset(pruned)) - {".git"})
+        names = sorted((PRUNED_FOLDERS & frozenset(pruned)) - {".git"})
         specs = " ".join(f"':(glob)**/{name}/**'" for name in names)
         result = await _run(self._sandbox, f"sh -s -- {specs} # keeps the commits that no remote has", _KEEP, _KEEP_S)
         self.problems = ()

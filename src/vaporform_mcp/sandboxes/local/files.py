@@ -187,8 +187,9 @@ class Files(Asking):
         if answer.is_null("cursor"):
             return None
         return Rescan(
-            touched=[WorkspacePath(path) for path in answer.texts("touched") if _is_path(path)],
+            gone=[WorkspacePath(path) for path in answer.texts("gone") if _is_path(path)],
             lost=[WorkspacePath(path) for path in answer.texts("lost") if _is_path(path)],
+            linked=[WorkspacePath(path) for path in answer.texts("linked") if _is_path(path)],
             entries=found.entries,
             invalid=[*answer.texts("invalid"), *found.invalid],
             unreadable=answer.texts("unreadable"),

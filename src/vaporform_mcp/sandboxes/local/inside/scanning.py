@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 import os
 import re
+import stat
 import time
 
 from .faults import Refused, refusal, shown
@@ -32,7 +33,7 @@ MAX_PATH_BYTES = 4096
 MAX_NAMED = 100
 MAX_UNREADABLE = 10_000
 MAX_FRESH_ROWS = 20_000
-"""Of one new folder: more than this is a whole scan's work."""
+"""Of all new folders: more than this is a whole scan's work."""
 
 ROWS_CHARACTERS = 1024 * 1024
 """Of paths in one frame, whatever their number."""
@@ -55,8 +56,8 @@ class ScanOrder:
         self.limit = limit
 
     @classmethod
-    def within(cls, request_id: int, folder: str, prune: frozenset[bytes]) -> ScanOrder:
-        return cls(request_id=request_id, under=folder, prune=prune, depth=None, limit=MAX_FRESH_ROWS)
+    def within(cls, request_id: int, folder: str, prune: frozenset[bytes], limit: int) -> ScanOrder:
+        return cls(request_id=request_id, under=folder, prune=prune, depth=None, limit=limit)
 
 
 def scan(root: Root, order: ScanOrder, watch: Watch | None, send: Callable[[bytes, bytes], None]) -> None:
@@ -75,40 +76,96 @@ def scan(root: Root, order: ScanOrder, watch: Watch | None, send: Callable[[byte
 
 
 def rescan(root: Root, request_id: int, watch: Watch, send: Callable[[bytes, bytes], None]) -> None:
-    """Send what lies in folders that are new since the watch was read, then the reply, which names what was touched."""
-    ok: dict[str, object] = {"cursor": None}
+    """Send what was touched since the watch was read and is there, and what lies in new folders; then the reply."""
     try:
-        touched = watch.drain()
-        invalid: list[str] = []
-        unreadable: list[str] = []
-        for folder in _outermost(touched.fresh):
-            walk = _list_fresh(root, ScanOrder.within(request_id, folder, watch.prune), watch, send)
-            if walk is not None:
-                invalid += walk.invalid
-                unreadable += walk.unreadable
-        ok = {"invalid": invalid, "unreadable": unreadable, **_named(touched), "cursor": _reported(watch, send)}
+        ok = _changes(root, request_id, watch, send)
     except Blind:
-        pass
+        ok = {"cursor": None}
     send(REPLY, encode_frame({"id": request_id, "ok": ok}))
+
+
+def _changes(root: Root, request_id: int, watch: Watch, send: Callable[[bytes, bytes], None]) -> dict[str, object]:
+    os.fchdir(root.descriptor)
+    touched = watch.drain()
+    known = len(watch.linked)
+    rows = _Rows(request_id, send)
+    gone = _look_at(touched, watch, rows)
+    invalid: list[str] = []
+    unreadable: list[str] = []
+    left = MAX_FRESH_ROWS
+    for folder in _outermost(touched.fresh):
+        walk = _list_fresh(root, ScanOrder.within(request_id, folder, watch.prune, left), watch, send)
+        if walk is not None:
+            left -= walk.count
+            invalid += walk.invalid
+            unreadable += walk.unreadable
+    if len(watch.linked) > known:
+        raise Blind  # the other names of that file are not known
+    rows.flush()
+    return {
+        "gone": gone,
+        "lost": _outermost(touched.lost),
+        "linked": sorted(watch.linked),
+        "invalid": invalid,
+        "unreadable": unreadable,
+        "cursor": _reported(watch, send),
+    }
+
+
+def _look_at(touched: Touched, watch: Watch, rows: _Rows) -> list[str]:
+    """Tell those that are there; answer with the others. Raises `Blind`."""
+    if touched.moving:
+        raise Blind  # written, then moved to where nobody looks: another of its names may be here
+    gone: list[str] = []
+    known: dict[str, bool] = {"": True}
+    for path in sorted(touched.paths):
+        try:
+            # What is reached through a symlink lies elsewhere, under a name of its own.
+            result = os.lstat(path) if _is_folder(path.rpartition("/")[0], known) else None
+        except (FileNotFoundError, NotADirectoryError):
+            result = None
+        except OSError:
+            raise Blind from None
+        if result is None:
+            if path in touched.written:
+                raise Blind  # as above
+            gone.append(path)
+            continue
+        _note_links(watch, path, result)
+        rows.add([path, *describe(result)])
+    return gone
+
+
+def _is_folder(path: str, known: dict[str, bool]) -> bool:
+    """Whether it is one, and no symlink on the way to it."""
+    if path not in known:
+        parent = path.rpartition("/")[0]
+        known[path] = _is_folder(parent, known) and stat.S_ISDIR(os.lstat(path).st_mode)
+    return known[path]
+
+
+def _note_links(watch: Watch, path: str, result: os.stat_result) -> None:
+    if result.st_nlink > 1 and stat.S_ISREG(result.st_mode):
+        watch.note_linked(path)
 
 
 def _list_fresh(root: Root, order: ScanOrder, watch: Watch, send: Callable[[bytes, bytes], None]) -> _Walk | None:
     walk = _Walk(root, order, watch, send)
     try:
+        if not _is_folder(order.under, {"": True}):
+            return None
         walk.run()
+    except OSError:
+        return None  # gone again: the next time tells
     except Refused:
         if os.path.isdir(order.under):
             raise Blind from None  # it cannot be looked into
-        return None  # gone again: the next time tells
+        return None
     finally:
         os.fchdir(root.descriptor)
     if walk.watch is None or walk.truncated:
         raise Blind
     return walk
-
-
-def _named(touched: Touched) -> dict[str, object]:
-    return {"touched": sorted(touched.paths), "lost": _outermost(touched.lost)}
 
 
 def _outermost(folders: set[str]) -> list[str]:
@@ -126,23 +183,43 @@ def _reported(watch: Watch | None, send: Callable[[bytes, bytes], None]) -> int 
     return watch.cursor
 
 
+class _Rows:
+    """Entries on their way, in frames of a bounded size."""
+
+    def __init__(self, request_id: int, send: Callable[[bytes, bytes], None]) -> None:
+        self._request_id = request_id
+        self._send = send
+        self._rows: list[list[object]] = []
+        self._characters = 0
+
+    def add(self, row: list[object]) -> None:
+        self._rows.append(row)
+        self._characters += len(str(row[0]))
+        if len(self._rows) >= SCAN_ROWS or self._characters > ROWS_CHARACTERS:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._rows:
+            event = {"id": self._request_id, "event": "entries", "rows": self._rows}
+            self._send(ENTRIES, encode_frame(event))
+            self._rows = []
+            self._characters = 0
+
+
 class _Walk:
     """Paths are text here and begin with `under`: what could not be text is named and left out."""
 
-    def __init__(
-        self, root: Root, order: ScanOrder, watch: Watch | None, send: Callable[[bytes, bytes], None]
-    ) -> None:
+    def __init__(self, root: Root, order: ScanOrder, watch: Watch | None, send: Callable[[bytes, bytes], None]) -> None:
         self.watch = watch
         self._root = root
         self._order = order
-        self._send = send
+        self._rows = _Rows(order.request_id, send)
         self._prefix = order.under.rstrip("/") + "/" if order.under else ""
-        self._rows: list[list[object]] = []
-        self._rows_size = 0
         self.invalid: list[str] = []
         self._invalid_count = 0
         self.unreadable: list[str] = []
         self.truncated = False
+        self.count = 0
 
     def run(self) -> dict[str, object]:
         self._enter()
@@ -154,8 +231,9 @@ class _Walk:
             if left < 0 or characters_left < 0:
                 self.truncated = True
                 break
-            self._add(row)
-        self._flush()
+            self.count += 1
+            self._rows.add(row)
+        self._rows.flush()
         if self._invalid_count > len(self.invalid):
             self.invalid.append(f"… and {self._invalid_count - len(self.invalid)} more")
         return {
@@ -221,6 +299,14 @@ class _Walk:
         except Blind:
             self.watch = None
 
+    def _note_links(self, path: str, result: os.stat_result) -> None:
+        if self.watch is None:
+            return
+        try:
+            _note_links(self.watch, self._prefix + path, result)
+        except Blind:
+            self.watch = None
+
     def _look(self, folder: str, entry: os.DirEntry[bytes], found: list[tuple[str, list[object] | None]]) -> None:
         name = entry.name
         if name.startswith(TEMPORARY_PREFIX) and name.endswith(TEMPORARY_SUFFIX):
@@ -232,6 +318,7 @@ class _Walk:
             result = entry.stat(follow_symlinks=False)
         except FileNotFoundError:
             return  # gone since it was listed
+        self._note_links(path, result)
         row = describe(result)
         row.insert(0, self._prefix + path)
         found.append((path, row))
@@ -260,19 +347,6 @@ class _Walk:
             self.unreadable.append((self._prefix + folder).rstrip("/"))
         else:
             self.truncated = True
-
-    def _add(self, row: list[object]) -> None:
-        self._rows.append(row)
-        self._rows_size += len(str(row[0]))
-        if len(self._rows) >= SCAN_ROWS or self._rows_size > ROWS_CHARACTERS:
-            self._flush()
-
-    def _flush(self) -> None:
-        if self._rows:
-            event = {"id": self._order.request_id, "event": "entries", "rows": self._rows}
-            self._send(ENTRIES, encode_frame(event))
-            self._rows = []
-            self._rows_size = 0
 
 
 def _escaped(name: bytes) -> str:

@@ -3,8 +3,9 @@
 It is inotify(7), read only when somebody asks: the kernel keeps up to `fs.inotify.max_queued_events` meanwhile, and
 says so when these were not enough. Whatever the watch cannot vouch for makes it blind, and a whole scan is due.
 
-What inotify does not tell: writes through a mapping before it is given back, and writes to a file by a name outside
-the workspace. Whole scans, which go on in quiet moments, find these.
+What inotify does not tell: writes through a mapping before it is given back, and writes to a file by another name than
+the one watched. Of the latter, files of several names are told apart (`linked`), and a file that was written and is
+gone may have been one; whole scans, which go on in quiet moments, find the rest.
 """
 
 from __future__ import annotations
@@ -26,10 +27,11 @@ if TYPE_CHECKING:
 # linux/inotify.h
 _MODIFY, _ATTRIB, _CLOSE_WRITE, _MOVED_FROM, _MOVED_TO, _CREATE, _DELETE = 2, 4, 8, 0x40, 0x80, 0x100, 0x200
 _DELETE_SELF, _MOVE_SELF, _UNMOUNT, _OVERFLOW, _IGNORED, _IS_FOLDER = 0x400, 0x800, 0x2000, 0x4000, 0x8000, 0x40000000
-_ONLY_FOLDERS, _DO_NOT_FOLLOW, _EXCLUDE_UNLINKED = 0x01000000, 0x02000000, 0x04000000
+_ONLY_FOLDERS, _DO_NOT_FOLLOW = 0x01000000, 0x02000000
+_CONTENT = _MODIFY | _ATTRIB | _CLOSE_WRITE
 _MASK = (
     *(_MODIFY, _ATTRIB, _CLOSE_WRITE, _MOVED_FROM, _MOVED_TO, _CREATE, _DELETE, _DELETE_SELF, _MOVE_SELF),
-    *(_ONLY_FOLDERS, _DO_NOT_FOLLOW, _EXCLUDE_UNLINKED),
+    *(_ONLY_FOLDERS, _DO_NOT_FOLLOW),
 )
 _EVENT = struct.Struct("iIII")  # watch, mask, cookie, bytes of the name that follows
 
@@ -38,6 +40,7 @@ _MAX_BYTES = 4 * 1024 * 1024
 MAX_TOUCHED = 5_000
 MAX_LOST = 200
 MAX_FRESH = 1_000
+MAX_LINKED = 1_000
 
 _SHARE = 4
 """Of the watches that a user may have, one part in so many: editors and dev servers need theirs."""
@@ -45,6 +48,7 @@ _SHARE = 4
 _LEAST_WATCHES = 8192
 _GONE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_MAX_PATH_BYTES = 4096
 
 
 class Blind(Exception):
@@ -52,14 +56,31 @@ class Blind(Exception):
 
 
 class Touched:
-    """`paths` may have changed; `lost` folders went away with what was in them; `fresh` ones are to be listed whole."""
+    """`paths` may have changed; `lost` folders went away with what was in them; `fresh` ones are to be listed whole.
 
-    __slots__ = ("fresh", "lost", "paths")
+    `written` are those of the paths that were written to; `moving` are the cookies of such that were moved away, and
+    were not seen to arrive.
+    """
+
+    __slots__ = ("fresh", "lost", "moving", "paths", "written")
 
     def __init__(self) -> None:
         self.paths: set[str] = set()
         self.lost: set[str] = set()
         self.fresh: set[str] = set()
+        self.written: set[str] = set()
+        self.moving: set[int] = set()
+
+    def take_file(self, path: str, mask: int, cookie: int) -> None:
+        self.paths.add(path)
+        if mask & _CONTENT:
+            self.written.add(path)
+        elif mask & _MOVED_FROM and path in self.written:
+            self.written.discard(path)
+            self.moving.add(cookie)
+        elif mask & _MOVED_TO and cookie in self.moving:
+            self.moving.discard(cookie)
+            self.written.add(path)
 
     def require_few(self) -> None:
         if len(self.paths) > MAX_TOUCHED or len(self.lost) > MAX_LOST or len(self.fresh) > MAX_FRESH:
@@ -70,7 +91,8 @@ class Watch:
     """Made by the supervisor; forked workers add to it and read it, and tell what became of it with `report`.
 
     `prune` are names of folders that are not watched. Folders are relative to the workspace and end in a slash, but
-    for the workspace itself, which is "".
+    for the workspace itself, which is "". `linked` are files that have more than one name: a write by another name is
+    not told of theirs, so they are to be looked at every time.
     """
 
     def __init__(self, prune: frozenset[bytes]) -> None:
@@ -80,6 +102,7 @@ class Watch:
         self.descriptor = checked(library.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
         self._folders: dict[int, str] = {}
         self._most = _most_watches()
+        self.linked: set[str] = set()
         self._added: dict[int, str] = {}
         self._dropped: set[int] = set()
 
@@ -91,7 +114,11 @@ class Watch:
 
     def report(self) -> dict[str, object]:
         """What a worker did to its copy, for `heed` of the original."""
-        return {"added": list(self._added.items()), "dropped": list(self._dropped)}
+        return {
+            "added": list(self._added.items()),
+            "dropped": list(self._dropped),
+            "linked": list(self.linked),
+        }
 
     def heed(self, report: Mapping[str, Iterable[object]]) -> None:
         for number in report["dropped"]:
@@ -103,6 +130,7 @@ class Watch:
                     self._folders[number] = folder
                 case _:
                     pass
+        self.linked = {str(path) for path in report["linked"]}
 
     def add(self, place: str, folder: str) -> None:
         """Watch a folder, which `place` names from the working directory; it must be listed afterwards only.
@@ -121,6 +149,12 @@ class Watch:
         if len(self._folders) > self._most:
             raise Blind
 
+    def note_linked(self, path: str) -> None:
+        """Raises `Blind`."""
+        self.linked.add(path)
+        if len(self.linked) > MAX_LINKED:
+            raise Blind
+
     def drain(self) -> Touched:
         """What has happened since it was last read. Raises `Blind`."""
         touched = Touched()
@@ -133,13 +167,13 @@ class Watch:
             left -= len(data)
             at = 0
             while at < len(data):
-                number, mask, _, size = _EVENT.unpack_from(data, at)
+                number, mask, cookie, size = _EVENT.unpack_from(data, at)
                 at += _EVENT.size + size
-                self._take(number, mask, data[at - size : at].rstrip(b"\0"), touched)
+                self._take(number, mask, cookie, data[at - size : at].rstrip(b"\0"), touched)
             touched.require_few()
         raise Blind
 
-    def _take(self, number: int, mask: int, name: bytes, touched: Touched) -> None:
+    def _take(self, number: int, mask: int, cookie: int, name: bytes, touched: Touched) -> None:
         if mask & _OVERFLOW:
             raise Blind
         folder = self._folders.get(number)
@@ -150,15 +184,14 @@ class Watch:
             return
         if name.startswith(TEMPORARY_PREFIX) and name.endswith(TEMPORARY_SUFFIX):
             return
-        try:
-            path = folder + name.decode()
-        except UnicodeDecodeError:
-            return  # no path of a workspace: a whole scan names it
-        if _CONTROL.search(path):
-            return
-        if not mask & _IS_FOLDER:
-            touched.paths.add(path)
-            return
+        path = _path(folder, name)
+        if mask & _IS_FOLDER:
+            self._take_folder(path, mask, name, touched)
+        else:
+            touched.take_file(path, mask, cookie)
+
+    def _take_folder(self, path: str, mask: int, name: bytes, touched: Touched) -> None:
+        """Of a folder in a watched one."""
         if mask & (_DELETE | _MOVED_FROM):
             touched.paths.add(path)
             touched.lost.add(path)
@@ -190,6 +223,17 @@ class Watch:
             del self._folders[number]
             self._added.pop(number, None)
             self._dropped.add(number)
+
+
+def _path(folder: str, name: bytes) -> str:
+    """Raises `Blind` for what no workspace's path can be: a whole scan names it."""
+    try:
+        path = folder + name.decode()
+    except UnicodeDecodeError:
+        raise Blind from None
+    if _CONTROL.search(path) or len(path.encode()) > _MAX_PATH_BYTES:
+        raise Blind
+    return path
 
 
 def _most_watches() -> int:

@@ -24,7 +24,6 @@ __all__ = [
     "Exclusions",
     "MirrorRules",
     "faulty_lines",
-    "is_excluded",
 ]
 
 IGNORE_FILE = WorkspacePath(".vaporformignore")
@@ -131,6 +130,10 @@ class Exclusions:
         ruled = self._ruling(path)
         return (name in _FILE_NAMES or name.endswith(_FILE_SUFFIXES)) if ruled is None else ruled
 
+    def is_excluded_folder(self, folder: WorkspacePath) -> bool:
+        """Whether everything below it that is not in the tree stays out of it."""
+        return self._is_folder_excluded(folder)
+
     def _is_folder_excluded(self, folder: str) -> bool:
         known = self._folders.get(folder)
         if known is not None:
@@ -154,20 +157,12 @@ class Exclusions:
         return None
 
 
-_DEFAULT = Exclusions()
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MirrorRules:
     """What of every workspace is mirrored: a larger file is reported instead."""
 
     exclusions: Exclusions = field(default_factory=Exclusions)
     max_file_bytes: int = 1024 * 1024 * 1024
-
-
-def is_excluded(path: WorkspacePath) -> bool:
-    """By the defaults alone."""
-    return _DEFAULT.is_excluded(path)
 
 
 def faulty_lines(lines: Iterable[str]) -> Sequence[str]:

@@ -27,7 +27,7 @@ async def test_the_commands_for_a_terminal_succeed_in_their_order(tmp_path: Path
     async with open_sqlite(tmp_path / "data" / "vaporform.sqlite3") as store:
         todo = (await store.create_workspace(record("todo", owner=OWNER))).id
         await write(store, todo, {"app.py": b"print(1)"}, label="release")
-        await write(store, todo, {"app.py": b"print(2)"})
+        await write(store, todo, {"app.py": b"print(2)", "later.py": b""})
     home = tmp_path / "home"
     home.mkdir()
     (home / "shop").mkdir()
@@ -43,5 +43,6 @@ async def test_the_commands_for_a_terminal_succeed_in_their_order(tmp_path: Path
         assert (done.returncode, done.stderr) == (0, ""), f"{command}: {done.stdout}{done.stderr}"
     assert shell("vaporform-mcp stop --all", home, environment).returncode == 0
     assert (home / "shop" / "index.html").read_bytes() == b"<h1>shop</h1>"
-    assert (home / "todo-now" / "app.py").read_bytes() == b"print(2)"
-    assert (home / "todo-then" / "app.py").read_bytes() == b"print(1)"
+    assert sorted(path.name for path in (home / "todo-now").iterdir()) == ["app.py", "later.py"]
+    assert sorted(path.name for path in (home / "todo-then").iterdir()) == ["app.py"]
+    assert (home / "todo-now" / "app.py").read_bytes() == b"print(1)"  # since that was restored

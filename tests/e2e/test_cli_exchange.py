@@ -131,3 +131,28 @@ def test_what_cannot_be_pushed_or_pulled_is_told(environment: dict[str, str], tm
         assert said in done.stderr
         assert "Traceback" not in done.stderr
     assert not (tmp_path / "x").exists()
+
+
+async def test_restore_makes_files_as_they_were_beside_a_server_at_work_and_says_how_to_undo_it(
+    environment: dict[str, str],
+) -> None:
+    async with client(environment) as agent:
+        await call(agent, "write_to_file", path="a", content="first", workspace="todo")
+        await call(agent, "write_to_file", path="b", content="other", workspace="todo")
+        await call(agent, "execute_command", command="echo second > a", workspace="todo")
+        unasked = await arun(environment, "restore", "todo", "1")
+        assert unasked.returncode == 1
+        assert "--yes" in unasked.stderr
+        one = await arun(environment, "restore", "todo", "1", "a")
+        assert (one.returncode, one.stderr) == (0, "")
+        assert "1 file restored, 0 removed" in one.stdout
+        assert "first" in await call(agent, "read_file", path="a", workspace="todo")
+        status, did = await asked(environment, "restore", "todo", "1", "--yes")
+        assert (status, did["files_removed"]) == (0, 1)
+        undone = await arun(environment, "restore", "todo", str(did["undo"]), "--yes")
+        assert undone.returncode == 0
+        assert "other" in await call(agent, "read_file", path="b", workspace="todo")
+        unknown = await arun(environment, "restore", "todo", "99", "--yes")
+        assert unknown.returncode == 1
+        assert "The newest is revision" in unknown.stderr
+    await arun(environment, "stop", "--all")

@@ -10,7 +10,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 from types import FrameType
 
 import anyio
@@ -79,19 +78,11 @@ def _faulty(error: InvalidSettings, asked: argparse.Namespace, out: Terminal, er
 
 def _run(asked: argparse.Namespace, settings: Settings, out: Terminal, err: Terminal) -> int:
     match asked.command:
-        case "push" | "pull":
-            from vaporform_mcp.cli.exchanging import Asked, pull_folder, push_folder
+        case "push" | "pull" | "restore":
+            from vaporform_mcp.cli.live import run_on_live
 
-            what = Asked(
-                folder=Path(asked.folder),
-                name=asked.name,
-                overwrite=asked.overwrite,
-                dry_run=asked.dry_run,
-                with_ignored=asked.command == "push" and asked.with_ignored,
-                as_json=asked.json,
-            )
-            return (push_folder if asked.command == "push" else pull_folder)(settings, out, err, what)
-        case "history" | "diff" | "export" | "import" | "verify" | "prune":
+            return run_on_live(asked, settings, out, err)
+        case "history" | "diff" | "export" | "import" | "copy" | "verify" | "prune":
             from vaporform_mcp.cli.stored import run_on_store
 
             return run_on_store(asked, settings, out, err)

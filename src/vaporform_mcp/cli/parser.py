@@ -26,9 +26,11 @@ speaks with it over stdin and stdout. The commands are for people:
   pull        bring a workspace's files into a folder of yours
   history     the revisions of a workspace, or of one of its files
   diff        what changed between two revisions, as a patch
+  restore     make its files as they were at a revision
   export      write a workspace's files into a folder, or it and its history into a file
   import      make a workspace of such a file
   verify      read everything that the store keeps, and name what is damaged
+  copy        bring workspaces from one store into the other
   prune       drop old revisions, and what nothing needs any more
 
 `vaporform-mcp COMMAND --help` says more. Settings are environment variables
@@ -68,8 +70,10 @@ def build_parser() -> argparse.ArgumentParser:
     _add_pull(commands.add_parser)
     _add_history(commands.add_parser)
     _add_diff(commands.add_parser)
+    _add_restore(commands.add_parser)
     _add_export(commands.add_parser)
     _add_import(commands.add_parser)
+    _add_copy(commands.add_parser)
     _add_verify(commands.add_parser)
     _add_prune(commands.add_parser)
     return parser
@@ -126,6 +130,19 @@ def _add_diff(add: _Add) -> None:
     diff.add_argument("--json", action="store_true", help="for programs: which files, and their digests")
 
 
+def _add_restore(add: _Add) -> None:
+    restore = add(
+        "restore",
+        description="Make a workspace's files as they were. What is there now becomes a revision first, and so does "
+        "the restore, so that it can be undone.",
+    )
+    restore.add_argument("name", metavar="WORKSPACE")
+    restore.add_argument("to", metavar="REV", help="revision or checkpoint")
+    restore.add_argument("path", nargs="?", metavar="PATH", help="this file or folder alone")
+    restore.add_argument("--yes", action="store_true", help="do not ask before all files are restored")
+    restore.add_argument("--json", action="store_true", help="for programs")
+
+
 def _add_export(add: _Add) -> None:
     export = add("export", description="Write a workspace's files, as the store has them.")
     export.add_argument("name", metavar="WORKSPACE")
@@ -151,6 +168,17 @@ def _add_import(add: _Add) -> None:
     imported.add_argument("name", nargs="?", metavar="NAME", help="how it is called here; as it was by default")
     imported.add_argument("--workspace", metavar="ONE", help="which, of a file that has several")
     imported.add_argument("--json", action="store_true", help="for programs")
+
+
+def _add_copy(add: _Add) -> None:
+    copy = add(
+        "copy",
+        description="Bring workspaces with their histories from the other store into this one. They stay where they "
+        "are; repeating it finishes what was begun, and brings what is new.",
+    )
+    copy.add_argument("names", nargs="*", metavar="WORKSPACE", help="these; by default all but those in the trash")
+    copy.add_argument("--to", required=True, choices=("sqlite", "mongo"))
+    copy.add_argument("--json", action="store_true", help="for programs")
 
 
 def _add_verify(add: _Add) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from vaporform_mcp.cli.bundles import export_bundle, import_bundle
 from vaporform_mcp.cli.care import prune, verify, wanted
+from vaporform_mcp.cli.copying import copy
 from vaporform_mcp.cli.exporting import export
 from vaporform_mcp.cli.looking import diff, history
 from vaporform_mcp.cli.terminal import Terminal
@@ -50,6 +51,8 @@ def run_on_store(asked: argparse.Namespace, settings: Settings, out: Terminal, e
             return import_bundle(
                 settings, out, err, file=file, name=asked.name, which=asked.workspace, as_json=asked.json
             )
+        case "copy":
+            return copy(settings, out, err, to=asked.to, names=asked.names, as_json=asked.json)
         case "verify":
             return verify(settings, out, err, name=asked.name, as_json=asked.json)
         case _:

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from functools import partial
 
 import anyio
 
-from vaporform_mcp import history
 from vaporform_mcp.errors import SandboxLost, StoreUnavailable, VaporformError
-from vaporform_mcp.exclusions import PRUNED_FOLDERS, MirrorRules, is_excluded
+from vaporform_mcp.exclusions import Exclusions, MirrorRules
 from vaporform_mcp.history import Point
 from vaporform_mcp.locks import HostLock
 from vaporform_mcp.sandboxes.base import Command, OnPhase, Preview, ProcessStatus, Provider, RunState, SandboxInfo
 from vaporform_mcp.stores.base import Store
 from vaporform_mcp.sync import MIRRORED
 from vaporform_mcp.techstack import TechStack
-from vaporform_mcp.types import WorkspaceName, WorkspacePath, WorkspaceRecord
+from vaporform_mcp.types import ROOT, WorkspaceName, WorkspacePath, WorkspaceRecord
 from vaporform_mcp.workspace.completion import find_stack, serve
-from vaporform_mcp.workspace.errands import Errands
+from vaporform_mcp.workspace.ignoring import Unshown
 from vaporform_mcp.workspace.lifeline import Lifeline
 from vaporform_mcp.workspace.opening import Live, Opener
 from vaporform_mcp.workspace.reading import Reader
@@ -39,7 +37,7 @@ from vaporform_mcp.workspace.results import (
     Restored,
     Written,
 )
-from vaporform_mcp.workspace.rewinding import Rewinder, check_path
+from vaporform_mcp.workspace.rewinding import OnProgress, Rewinder
 from vaporform_mcp.workspace.running import Runner
 from vaporform_mcp.workspace.scheduling import SyncLoop, SyncOutcome
 from vaporform_mcp.workspace.searching import search
@@ -69,10 +67,10 @@ class Workspace:
         self._lifeline = Lifeline(record, store, Opener(store, provider, lock), lambda: self._loop.request("self-heal"))
         self._writer = Writer(self._lifeline, lock, self._loop, rules.max_file_bytes)
         self._receiver = Receiver(self._lifeline, lock)
-        self._reader = Reader(self._lifeline, store)
+        self._unshown = Unshown(rules.exclusions)
+        self._reader = Reader(self._lifeline, store, self._unshown)
         self._runner = Runner(self._lifeline)
-        self._traveller = Traveller(store, record.id, self.sync)
-        self._restores = Errands[Restored](self._tell_restored)
+        self._traveller = Traveller(store, record.id, self.sync, self._rewind, self._lifeline.notify)
         # Holds: one sync at a time; whoever asks meanwhile gets one that begins afterwards.
         self._syncing = anyio.Lock()
         self._syncer: Syncer | None = None
@@ -115,9 +113,11 @@ class Workspace:
         return await self._reader.list(path, recursive=recursive, limit=limit)
 
     async def search(self, path: WorkspacePath, regex: str, *, file_pattern: str | None, limit: int) -> Found:
-        return await self._lifeline.use(
-            lambda live: search(live.sandbox, path, regex, file_pattern=file_pattern, limit=limit)
-        )
+        async def look(live: Live) -> Found:
+            rules = await self._unshown.rules(live.sandbox, path)
+            return await search(live.sandbox, path, regex, rules=rules, file_pattern=file_pattern, limit=limit)
+
+        return await self._lifeline.use(look)
 
     async def execute(
         self, command: Command, *, wait_s: float, background: bool, on_output: Callable[[bytes], None] | None
@@ -160,7 +160,7 @@ class Workspace:
         warnings: list[str] = []
         deadline = anyio.current_time() + wait_s
         report, label = await self._checkpoint(warnings, wait_s / 2)
-        paths, stack = await self._lifeline.use(_paths_and_stack)
+        paths, stack = await self._lifeline.use(lambda live: _paths_and_stack(live, self._unshown))
         wait_s = max(1.0, deadline - anyio.current_time())
         served = await serve(self._lifeline, self._runner, stack, command=command, limit_s=wait_s)
         if served.dev_server is not None and served.dev_server.error is not None:
@@ -194,24 +194,16 @@ class Workspace:
 
     async def find(self, point: str) -> Point:
         """The revision of that number or label. Raises `NotFound`, which names the nearest."""
-        return await history.find(self._store, self.record.id, point)
+        return await self._traveller.find(point)
 
     async def restore(
-        self, to: Point, path: WorkspacePath, *, wait_s: float, on_progress: Callable[[int, int], None]
+        self, to: Point, path: WorkspacePath, *, wait_s: float, on_progress: OnProgress
     ) -> Restored | None:
-        """Make the files, or those at and under `path`, as they were; None while that still goes on after `wait_s`.
-
-        Then it goes on by itself, and the same call joins it. What is in the sandbox now becomes a revision before.
-
-        Raises what `Rewinder.restore` raises, `InvalidArgument` for a path that is not restored, and `Conflict` where
-        others use the files for long.
-        """
-        check_path(path)
-        work = partial(self._lifeline.use, lambda live: self._restore(live, to, path, on_progress))
-        return await self._restores.join(_restore_key(to, path), work, wait_s=wait_s)
+        """Make the files, or those at and under `path`, as they were; None while that still goes on after `wait_s`."""
+        return await self._traveller.restore(to, path, wait_s=wait_s, on_progress=on_progress)
 
     def is_restoring(self, to: Point, path: WorkspacePath) -> bool:
-        return self._restores.is_under_way(_restore_key(to, path))
+        return self._traveller.is_restoring(to, path)
 
     def mirror_state(self) -> MirrorState:
         live = self._lifeline.live
@@ -243,7 +235,7 @@ class Workspace:
         """Run the background syncs, and the healing; never returns."""
         async with anyio.create_task_group() as group:
             group.start_soon(self._lifeline.run)
-            group.start_soon(self._restores.run)
+            group.start_soon(self._traveller.run)
             await self._loop.run()
 
     async def aclose(self) -> None:
@@ -290,9 +282,10 @@ class Workspace:
         self._lifeline.unmirrored.clear()
         return report
 
-    async def _restore(
-        self, live: Live, to: Point, path: WorkspacePath, on_progress: Callable[[int, int], None]
-    ) -> Restored:
+    async def _rewind(self, to: Point, path: WorkspacePath, on_progress: OnProgress) -> Restored:
+        return await self._lifeline.use(lambda live: self._rewind_in(live, to, path, on_progress))
+
+    async def _rewind_in(self, live: Live, to: Point, path: WorkspacePath, on_progress: OnProgress) -> Restored:
         async with self._syncing, self._lock.exclusive():
             report = await self._run_sync(live, "restore: before it", None)
             rewinder = Rewinder(
@@ -310,14 +303,6 @@ class Workspace:
         if restored.mirror_error is not None:
             self._loop.request(f"restore: to {to}")
         return restored
-
-    def _tell_restored(self, key: str, outcome: Restored | VaporformError) -> None:
-        if isinstance(outcome, VaporformError):
-            self._lifeline.notify(f"The {key} that went on failed: {outcome.message}. {outcome.hint}")
-            return
-        problems = f"; {len(outcome.problems)} paths are not as they were then" if outcome.problems else ""
-        made = f"{outcome.files_restored} files restored, {outcome.files_removed} removed{problems}"
-        self._lifeline.notify(f"The {key} that went on is done: {made}. restore(to={outcome.undo}) undoes it.")
 
     async def _sync_in_background(self, made_by: str, thorough: bool) -> SyncOutcome:
         live = self._lifeline.live
@@ -337,20 +322,17 @@ class Workspace:
         return SyncOutcome(changed=report.changed > 0, watch=bool(running))
 
 
-def _restore_key(to: Point, path: WorkspacePath) -> str:
-    return f"restore to {to.number}" + (f" of {path}" if path else "")
-
-
 async def _next_label(live: Live) -> str:
     await live.mirror.refresh()
     return f"complete-{live.mirror.head.number + 1}"
 
 
-async def _paths_and_stack(live: Live) -> tuple[Sequence[WorkspacePath], TechStack]:
+async def _paths_and_stack(live: Live, unshown: Unshown) -> tuple[Sequence[WorkspacePath], TechStack]:
     """The tree's paths, or those in the sandbox where the store cannot tell."""
     try:
         paths = sorted(await live.mirror.tree())
     except StoreUnavailable:
-        scan = await live.sandbox.scan(prune=PRUNED_FOLDERS)
-        paths = [item.path for item in scan.entries if item.stat.kind in MIRRORED and not is_excluded(item.path)]
+        rules = await unshown.rules(live.sandbox, ROOT) or Exclusions()
+        scan = await live.sandbox.scan(prune=rules.pruned_names)
+        paths = [item.path for item in scan.entries if item.stat.kind in MIRRORED and not rules.is_excluded(item.path)]
     return paths, await find_stack(live.sandbox, paths)

@@ -32,12 +32,14 @@ class Errands(Generic[T]):
     def __init__(self, on_unheard: Callable[[str, T | VaporformError], None]) -> None:
         self._on_unheard = on_unheard
         self._group: TaskGroup | None = None
+        self._begun = anyio.Event()
         self._under_way: dict[str, _Errand[T]] = {}
 
     async def run(self) -> None:
         """Do the work that is asked for; never returns."""
         async with anyio.create_task_group() as group:
             self._group = group
+            self._begun.set()
             try:
                 await anyio.sleep_forever()
             finally:
@@ -51,6 +53,9 @@ class Errands(Generic[T]):
 
         Raises what `work` raises of ours.
         """
+        deadline = anyio.current_time() + wait_s
+        with anyio.CancelScope(deadline=deadline):
+            await self._begun.wait()  # whoever asks as soon as the workspace is open may be earlier than `run`
         errand = self._under_way.get(key)
         if errand is None:
             if self._group is None:
@@ -59,7 +64,7 @@ class Errands(Generic[T]):
             self._group.start_soon(self._do, key, work, errand)
         errand.waiting += 1
         try:
-            with anyio.move_on_after(wait_s):
+            with anyio.CancelScope(deadline=deadline):
                 await errand.settled.wait()
         finally:
             errand.waiting -= 1

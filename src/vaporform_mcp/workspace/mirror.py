@@ -96,8 +96,10 @@ class Mirror:
 
     async def changed_since(self, number: int) -> Collection[WorkspacePath] | None:
         """Paths that revisions after `number` touched; None where that can no longer be told."""
-        if number >= self.head.number:
+        if number == self.head.number:
             return frozenset()
+        if number > self.head.number:
+            return None  # it was synced into another store, of which this one is a copy from before
         try:
             changes = await self._store.changes(self._workspace_id, after=number, upto=self.head.number)
         except NotFound:

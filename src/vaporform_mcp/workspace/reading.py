@@ -14,13 +14,15 @@ from vaporform_mcp.errors import (
     Unavailable,
     VaporformError,
 )
-from vaporform_mcp.exclusions import PRUNED_FOLDERS
+from vaporform_mcp.exclusions import PRUNED_FOLDERS, Exclusions
 from vaporform_mcp.mime import mime_type
-from vaporform_mcp.sandboxes.base import MAX_FILE_BATCH_BYTES, FileContent, FileStat, Sandbox
+from vaporform_mcp.sandboxes.base import MAX_FILE_BATCH_BYTES, FileContent, FileStat, Sandbox, Scan
 from vaporform_mcp.stores.base import Store
 from vaporform_mcp.types import Entry, EntryKind, WorkspacePath
 from vaporform_mcp.workspace.files import HEAD_BYTES
+from vaporform_mcp.workspace.ignoring import Unshown
 from vaporform_mcp.workspace.lifeline import Lifeline
+from vaporform_mcp.workspace.opening import Live
 from vaporform_mcp.workspace.results import FileText, Listed, Listing
 
 __all__ = ["MAX_READ_BYTES", "Reader"]
@@ -30,8 +32,9 @@ MAX_NEAR = 5
 
 
 class Reader:
-    def __init__(self, lifeline: Lifeline, store: Store) -> None:
+    def __init__(self, lifeline: Lifeline, store: Store, unshown: Unshown) -> None:
         self._lifeline = lifeline
+        self._unshown = unshown
         self._store = store
 
     async def read(self, path: WorkspacePath) -> FileText:
@@ -54,17 +57,33 @@ class Reader:
         return await self._from_mirror(path, missing, removed=True)
 
     async def list(self, path: WorkspacePath, *, recursive: bool, limit: int) -> Listing:
-        """What lies under a folder, in path order. Raises `NotFound`, `NotADirectory`."""
+        """What lies under a folder, in path order, without what lies in excluded folders below it.
+
+        Raises `NotFound`, `NotADirectory`.
+        """
+
+        async def look(live: Live) -> tuple[Exclusions | None, Scan]:
+            rules = await self._unshown.rules(live.sandbox, path)
+            prune = rules.pruned_names if rules is not None else ()
+            depth = None if recursive else 1
+            return rules, await live.sandbox.scan(under=path, prune=prune, depth=depth, limit=limit)
+
         try:
-            scan = await self._lifeline.use(
-                lambda live: live.sandbox.scan(
-                    under=path, prune=PRUNED_FOLDERS, depth=None if recursive else 1, limit=limit
-                )
-            )
+            rules, scan = await self._lifeline.use(look)
         except NotFound as error:
             raise NotFound(error.message, hint=await self._near(path)) from error
-        entries = [Listed(path=item.path, kind=item.stat.kind, size=item.stat.size) for item in scan.entries]
-        unlisted = [item.path for item in scan.entries if recursive and _is_pruned(item)]
+        unlisted: list[WorkspacePath] = []
+        entries: list[Listed] = []
+        for item in scan.entries:
+            if (
+                recursive
+                and rules is not None
+                and rules.is_excluded_folder(WorkspacePath(item.path.rpartition("/")[0]))
+            ):
+                continue
+            if recursive and rules is not None and _is_closed(item, rules):
+                unlisted.append(item.path)
+            entries.append(Listed(path=item.path, kind=item.stat.kind, size=item.stat.size))
         return Listing(entries=entries, unlisted=unlisted, invalid=scan.invalid, truncated=scan.truncated)
 
     async def _from_mirror(self, path: WorkspacePath, why: VaporformError, *, removed: bool) -> FileText:
@@ -113,8 +132,8 @@ class Reader:
         return f"Near it: {', '.join(unique)}." if unique else fallback
 
 
-def _is_pruned(item: FileStat) -> bool:
-    return item.stat.kind is EntryKind.DIRECTORY and item.path.rpartition("/")[2] in PRUNED_FOLDERS
+def _is_closed(item: FileStat, rules: Exclusions) -> bool:
+    return item.stat.kind is EntryKind.DIRECTORY and rules.is_excluded_folder(item.path)
 
 
 async def _read(sandbox: Sandbox, path: WorkspacePath) -> FileContent | None:

@@ -27,9 +27,10 @@ from vaporform_mcp.workspace.restoring import restore_tree
 from vaporform_mcp.workspace.results import Restored
 from vaporform_mcp.workspace.syncing import rebase
 
-__all__ = ["Rewinder", "check_path"]
+__all__ = ["OnProgress", "Rewinder", "check_path"]
 
 OnProgress = Callable[[int, int], None]
+"""Told how many of how many files are written. Never awaits."""
 
 
 def check_path(path: WorkspacePath) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import anyio.to_thread
 
 from vaporform_mcp.errors import InvalidArgument, LimitReached, NotADirectory
-from vaporform_mcp.exclusions import PRUNED_FOLDERS, is_excluded
+from vaporform_mcp.exclusions import Exclusions
 from vaporform_mcp.mime import is_text
 from vaporform_mcp.sandboxes.base import FileContent, FileFault, FileStat, Sandbox
 from vaporform_mcp.types import EntryKind, WorkspacePath
@@ -28,16 +28,24 @@ MAX_PATTERN = 2_000
 
 
 async def search(
-    sandbox: Sandbox, under: WorkspacePath, pattern: str, *, file_pattern: str | None, limit: int
+    sandbox: Sandbox,
+    under: WorkspacePath,
+    pattern: str,
+    *,
+    rules: Exclusions | None,
+    file_pattern: str | None,
+    limit: int,
 ) -> Found:
     """Lines that match, in path order, at most `limit`, each with the line before and after it.
+
+    What `rules` exclude is passed over, but for a file that is `under` itself.
 
     Raises:
         InvalidArgument: the pattern is not a regular expression.
         LimitReached: the pattern takes too long on these files.
     """
     finder = _Finder(pattern)
-    files, skipped = await _files(sandbox, under, file_pattern)
+    files, skipped = await _files(sandbox, under, rules, file_pattern)
     matches: list[Match] = []
     searched = 0
     deadline = time.monotonic() + SEARCH_LIMIT_S
@@ -55,10 +63,12 @@ async def search(
     return Found(matches=matches, files=searched, skipped=skipped, truncated=False)
 
 
-async def _files(sandbox: Sandbox, under: WorkspacePath, file_pattern: str | None) -> tuple[list[FileStat], int]:
+async def _files(
+    sandbox: Sandbox, under: WorkspacePath, rules: Exclusions | None, file_pattern: str | None
+) -> tuple[list[FileStat], int]:
     unreadable = 0
     try:
-        entries = (await sandbox.scan(under=under, prune=PRUNED_FOLDERS)).entries
+        entries = (await sandbox.scan(under=under, prune=rules.pruned_names if rules else ())).entries
     except NotADirectory:
         items = await sandbox.stat_files([under])
         entries = [item for item in items if isinstance(item, FileStat)]
@@ -67,7 +77,7 @@ async def _files(sandbox: Sandbox, under: WorkspacePath, file_pattern: str | Non
         item
         for item in entries
         if item.stat.kind is EntryKind.FILE
-        and not (is_excluded(item.path) and item.path != under)
+        and (rules is None or item.path == under or not rules.is_excluded(item.path))
         and (file_pattern is None or _named(item.path, file_pattern))
     ]
     fitting = [item for item in files if item.stat.size <= MAX_FILE_BYTES]

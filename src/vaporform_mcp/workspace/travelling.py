@@ -1,17 +1,21 @@
-"""Time travel in one workspace: its history, what differs between two points of it, and new checkpoints."""
+"""Time travel in one workspace: its history, what differs between points of it, new checkpoints, and going back."""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Protocol
 
 import anyio
 
 from vaporform_mcp import history
-from vaporform_mcp.errors import Conflict, StoreUnavailable
+from vaporform_mcp.errors import Conflict, StoreUnavailable, VaporformError
 from vaporform_mcp.history import Point
 from vaporform_mcp.stores.base import Store
 from vaporform_mcp.types import WorkspacePath
-from vaporform_mcp.workspace.results import Checkpoint, Diff, History
+from vaporform_mcp.workspace.errands import Errands
+from vaporform_mcp.workspace.results import Checkpoint, Diff, History, Restored
+from vaporform_mcp.workspace.rewinding import OnProgress, check_path
 from vaporform_mcp.workspace.syncing import SyncReport
 
 __all__ = ["Traveller"]
@@ -21,13 +25,31 @@ class Sync(Protocol):
     async def __call__(self, *, made_by: str, label: str | None = None) -> SyncReport: ...
 
 
-class Traveller:
-    """`sync` makes the mirror equal to the sandbox; all else is asked of the store."""
+Rewind = Callable[[Point, WorkspacePath, OnProgress], Awaitable[Restored]]
 
-    def __init__(self, store: Store, workspace_id: str, sync: Sync) -> None:
+
+class Traveller:
+    """`sync` makes the mirror equal to the sandbox, `rewind` the sandbox to a point; all else is asked of the store.
+
+    `notify` is told what came of a restore that nobody waited for.
+    """
+
+    def __init__(
+        self, store: Store, workspace_id: str, sync: Sync, rewind: Rewind, notify: Callable[[str], None]
+    ) -> None:
         self._store = store
         self._workspace_id = workspace_id
         self._sync = sync
+        self._rewind = rewind
+        self._notify = notify
+        self._restores = Errands[Restored](self._tell)
+
+    async def run(self) -> None:
+        """Make the restores that are asked for; never returns."""
+        await self._restores.run()
+
+    async def find(self, point: str) -> Point:
+        return await history.find(self._store, self._workspace_id, point)
 
     async def history(self, path: WorkspacePath, *, before: int | None, limit: int) -> History:
         """The newest `limit` revisions below `before` that touched the path, or what lies under it."""
@@ -77,6 +99,29 @@ class Traveller:
             point=Point(number=report.revision, label=label), changed=report.changed, unmirrored=report.problems
         )
 
+    async def restore(
+        self, to: Point, path: WorkspacePath, *, wait_s: float, on_progress: OnProgress
+    ) -> Restored | None:
+        """None while it still goes on after `wait_s`. Then it goes on by itself, and the same call joins it.
+
+        What is in the sandbox now becomes a revision before. Raises what `Rewinder.restore` raises, `InvalidArgument`
+        for a path that is not restored, and `Conflict` where others use the files for long.
+        """
+        check_path(path)
+        work = partial(self._rewind, to, path, on_progress)
+        return await self._restores.join(_key(to, path), work, wait_s=wait_s)
+
+    def is_restoring(self, to: Point, path: WorkspacePath) -> bool:
+        return self._restores.is_under_way(_key(to, path))
+
+    def _tell(self, key: str, outcome: Restored | VaporformError) -> None:
+        if isinstance(outcome, VaporformError):
+            self._notify(f"The {key} that went on failed: {outcome.message}. {outcome.hint}")
+            return
+        problems = f"; {len(outcome.problems)} paths are not as they were then" if outcome.problems else ""
+        made = f"{outcome.files_restored} files restored, {outcome.files_removed} removed{problems}"
+        self._notify(f"The {key} that went on is done: {made}. restore(to={outcome.undo}) undoes it.")
+
     async def _synced(self, made_by: str, label: str | None, wait_s: float) -> SyncReport:
         with anyio.move_on_after(wait_s):
             return await self._sync(made_by=made_by, label=label)
@@ -84,3 +129,7 @@ class Traveller:
             f"the changes in the sandbox were not all mirrored within {wait_s:.0f} s",
             hint="What is mirrored already stays; repeat the call, which goes on from there.",
         )
+
+
+def _key(to: Point, path: WorkspacePath) -> str:
+    return f"restore to {to.number}" + (f" of {path}" if path else "")

@@ -14,7 +14,7 @@ python = $(or $(shell for each in $(or $(PYTHON),python3.13 python3.12 python3.1
   "$$each" -c '$(usable)' >/dev/null 2>&1 && echo "$$each" && break; done),$(error \
   No usable Python >= 3.11 found. Name one with PYTHON=..., or on Debian and Ubuntu: apt install python3-venv))
 
-.PHONY: help env demo test test-denied test-long check format bench lock clean
+.PHONY: help env demo test test-denied test-long check format bench bench-mirror lock clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -44,6 +44,9 @@ format: env  ## mend what `check` can mend by itself
 
 bench: env  ## speed and memory beside a bare server
 	$(PY) benchmarks/run.py $(ARGS)
+
+bench-mirror: env  ## the mirror beside git, rsync and restic
+	$(PY) benchmarks/mirror.py $(ARGS)
 
 # Needs uv. Hashes without addresses, for every platform and every Python from 3.11 on, so that any index can serve it.
 lock:  ## renew requirements.lock from pyproject.toml; ARGS=--upgrade takes the newest versions

@@ -16,7 +16,7 @@ from benchmarks.peers import PeersMissing, node_version
 from benchmarks.samples import BARE
 from benchmarks.subjects import Subject
 
-__all__ = ["Circumstances", "User", "circumstances"]
+__all__ = ["Circumstances", "User", "circumstances", "here"]
 
 User = Literal["an ordinary user", "root"]
 
@@ -33,18 +33,23 @@ class Circumstances:
 
 def circumstances(subjects: Sequence[Subject], folder: Path) -> Circumstances:
     """Those of this process. `folder`: where the servers write."""
-    memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    kernel = ".".join(platform.release().split(".")[:2])
-    versions = [("Python", platform.python_version()), ("mcp", importlib.metadata.version("mcp"))]
+    versions = [("mcp", importlib.metadata.version("mcp"))]
     versions += [(each.name, each.version) for each in subjects if each.name != BARE]
     with suppress(PeersMissing):
         versions.append(("Node.js", node_version().removeprefix("v")))
+    return here(folder, versions)
+
+
+def here(folder: Path, versions: Sequence[tuple[str, str]]) -> Circumstances:
+    """The same with other versions than those of servers."""
+    memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    kernel = ".".join(platform.release().split(".")[:2])
     return Circumstances(
         date=datetime.datetime.now(datetime.UTC).date().isoformat(),
         user="root" if os.geteuid() == 0 else "an ordinary user",
         machine=f"{os.cpu_count()} cores ({platform.machine()}), {memory_gib:.0f} GiB of memory, "
         f"Linux {kernel}, files on {_file_system(folder)}",
-        versions=versions,
+        versions=[("Python", platform.python_version()), *versions],
     )
 
 

@@ -6,7 +6,15 @@ import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-__all__ = ["pss_bytes", "sandbox_processes", "with_descendants"]
+__all__ = [
+    "peak_bytes",
+    "pss_bytes",
+    "reset_peak",
+    "resident_bytes",
+    "sandbox_processes",
+    "supervisors",
+    "with_descendants",
+]
 
 LAUNCHER = "bwrap"
 
@@ -30,13 +38,32 @@ def sandbox_processes(data_dir: Path) -> set[int]:
     """
     parents = _parents()
     found: set[int] = set()
-    for note in data_dir.glob("sandboxes/*/run/pid.json"):
-        first = int(json.loads(note.read_bytes())["pid"])
+    for first in supervisors(data_dir):
         while first in parents and _name(parents[first]) == LAUNCHER:
             first = parents[first]
         if first in parents:
             found |= with_descendants(first, parents)
     return found
+
+
+def supervisors(data_dir: Path) -> list[int]:
+    """The first process of each sandbox that lives in a data folder of ours."""
+    return [int(json.loads(note.read_bytes())["pid"]) for note in data_dir.glob("sandboxes/*/run/pid.json")]
+
+
+def resident_bytes(process: int) -> int:
+    """What of the process is in memory now."""
+    return _status_of(process, "VmRSS")
+
+
+def peak_bytes(process: int) -> int:
+    """The most that was in memory at once since `reset_peak`, by the kernel's own count."""
+    return _status_of(process, "VmHWM")
+
+
+def reset_peak(process: int) -> None:
+    """Raises `PermissionError` for another user's process."""
+    Path(f"/proc/{process}/clear_refs").write_text("5", encoding="ascii")
 
 
 def with_descendants(root: int, parents: Mapping[int, int] | None = None) -> set[int]:
@@ -54,6 +81,11 @@ def _pss_of(process: int) -> int:
     except (FileNotFoundError, ProcessLookupError):
         return 0
     return next((int(line.split()[1]) * _KIB for line in rollup.splitlines() if line.startswith("Pss:")), 0)
+
+
+def _status_of(process: int, name: str) -> int:
+    status = Path(f"/proc/{process}/status").read_text(encoding="utf-8", errors="replace")
+    return next(int(line.split()[1]) * _KIB for line in status.splitlines() if line.startswith(f"{name}:"))
 
 
 def _name(process: int) -> str:

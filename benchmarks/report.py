@@ -20,19 +20,20 @@ NOTHING = "\N{EN DASH}"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """All of a run. `notes`: what is missing and why, a sentence each."""
+    """All of a run. `notes`: what is missing and why, a sentence each. `baseline`: beside whom the others stand."""
 
     circumstances: Circumstances
     rows: Sequence[Row]
     notes: Sequence[str]
+    baseline: str = BARE
 
     def markdown(self) -> str:
         about = self.circumstances
         versions = ", ".join(f"{name} {version}" for name, version in about.versions)
         parts = [
             f"Measured on {about.date} as {about.user}: {about.machine}. {versions}.",
-            _beside_others([row for row in self.rows if row.baseline == BARE and row.samples]),
-            _alone([row for row in self.rows if row.baseline != BARE and row.samples]),
+            _beside_others([row for row in self.rows if row.baseline == self.baseline and row.samples], self.baseline),
+            _alone([row for row in self.rows if row.baseline != self.baseline and row.samples]),
             "\n".join(f"- {note}" for note in self.notes),
         ]
         return "\n\n".join(part for part in parts if part) + "\n"
@@ -47,9 +48,9 @@ class Report:
         return json.dumps(whole, indent=1) + "\n"
 
 
-def write_docs(page: Path, report: Report) -> None:
+def write_docs(page: Path, report: Report, what: str = "measured") -> None:
     """Put the tables into the page, in place of those of the last run by the same kind of user."""
-    begin, end = f"<!-- measured as {report.circumstances.user} -->", "<!-- end -->"
+    begin, end = f"<!-- {what} as {report.circumstances.user} -->", "<!-- end -->"
     old = page.read_text(encoding="utf-8")
     new, count = re.subn(
         f"{re.escape(begin)}.*?{re.escape(end)}",
@@ -62,11 +63,13 @@ def write_docs(page: Path, report: Report) -> None:
     page.write_text(new, encoding="utf-8")
 
 
-def _beside_others(rows: Sequence[Row]) -> str:
+def _beside_others(rows: Sequence[Row], baseline: str) -> str:
     present = {name for row in rows for name in row.samples}
-    peers = sorted(present - {OURS, BARE})
-    header = ["Median (95th percentile)", OURS, BARE, "ratio", "target", "", *peers]
-    return _table(header, [[*_cells(row, BARE), *(_value(row, peer) for peer in peers)] for row in rows])
+    peers = sorted(present - {OURS, baseline})
+    header = ["Median (95th percentile)", OURS, baseline, "ratio", "target", "", *peers]
+    return _table(
+        header, [[*_cells(row, baseline, named=True), *(_value(row, peer) for peer in peers)] for row in rows]
+    )
 
 
 def _alone(rows: Sequence[Row]) -> str:
@@ -74,9 +77,10 @@ def _alone(rows: Sequence[Row]) -> str:
     return _table(header, [_cells(row, row.baseline) for row in rows])
 
 
-def _cells(row: Row, baseline: str | None) -> list[str]:
+def _cells(row: Row, baseline: str | None, *, named: bool = False) -> list[str]:
+    """`named`: the header tells already what stands beside."""
     beside = _value(row, baseline) if baseline else NOTHING
-    if baseline not in (None, BARE):
+    if baseline is not None and not named:
         beside = f"{beside} in an {baseline}"
     ratio = NOTHING if row.ratio is None else f"{row.ratio:.2f}{TIMES}"
     met = {None: "", True: "met", False: "**missed**"}[row.met]

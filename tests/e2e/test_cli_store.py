@@ -248,7 +248,7 @@ async def test_prune_keeps_by_age_and_count_and_checkpoints_always(
     nothing = run(environment, "prune")
     assert (nothing.returncode, nothing.stdout) == (0, "Dropped 0 revisions and 0 contents, 0 B.\n")
     would = run(environment, "prune", "--keep-days", "7", "--dry-run")
-    assert would.stdout == "todo: 2 revisions\nWould drop 2 revisions and 1 content, 5 B.\n"
+    assert would.stdout == "todo: 2 revisions\nWould drop 2 revisions and at least 1 content, 5 B.\n"
     kept = run(environment, "prune", "--keep-days", "7", "--keep-last", "3", "--json")
     assert json.loads(kept.stdout)["workspaces"] == {"other": 0, "todo": 1}
     assert json.loads(kept.stdout)["blobs"] == 1

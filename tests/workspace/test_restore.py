@@ -14,7 +14,7 @@ from tests.workspace.conftest import Server, ServerFactory
 from tests.workspace.helpers import eventually, opened, path, run, shell
 from tests.workspace.seams import Gate, seam_server
 from vaporform_mcp.errors import InvalidArgument, LimitReached, NotFound, StoreUnavailable
-from vaporform_mcp.sandboxes.base import RunState
+from vaporform_mcp.sandboxes.base import FileWrite, RunState
 from vaporform_mcp.types import ROOT
 from vaporform_mcp.workspace import Workspace
 from vaporform_mcp.workspace.results import Restored
@@ -370,3 +370,23 @@ async def test_a_file_that_cannot_be_written_is_named_and_the_rest_comes_back(se
     assert restored.problems.keys() == {"d/a"}
     assert await shell(workspace, "cat d/a b") == "two\none\n"
     assert (await workspace.sync(made_by="test")).changed == 0
+
+
+async def test_what_a_killed_restore_left_is_replaced_by_whatever_server_is_there(start_server: ServerFactory) -> None:
+    async with start_server() as first, start_server() as second:
+        one, two = await opened(first.manager), await opened(second.manager)
+        await one.write(path("a.txt"), b"whole", made_by="write_to_file")
+        record = one.record
+        sandbox = await first.provider.acquire(record.spec, record.id, 1, lambda phase, percent: None)
+        await one.sync(made_by="test")
+        await two.sync(made_by="test")
+        await sandbox.clear_mark()  # as a restore does that is killed then, after half of its files
+        await sandbox.write_files([FileWrite(path=path("a.txt"), content=b"half")])
+
+        async def healed() -> bool:
+            return await shell(two, "cat a.txt") == "whole"
+
+        await eventually(healed)
+        assert await shell(one, "cat a.txt") == "whole"
+        revisions = (await two.history(path("a.txt"), before=None, limit=9)).revisions
+        assert [each.made_by for each in revisions] == ["write_to_file"]

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import anyio
 import pytest
 
 from tests.workspace.conftest import Server, ServerFactory
 from tests.workspace.helpers import eventually, opened, path, shell
-from vaporform_mcp.errors import Conflict, InvalidArgument, NotFound
+from tests.workspace.seams import Gate, seam_server
+from vaporform_mcp.errors import Conflict, InvalidArgument, NotFound, StoreUnavailable
 from vaporform_mcp.types import ROOT
 from vaporform_mcp.workspace import Workspace
 from vaporform_mcp.workspace.results import Diff
@@ -100,6 +104,39 @@ async def test_a_checkpoint_is_made_also_where_nothing_changed_and_its_label_is_
     with pytest.raises(InvalidArgument, match="number of a revision"):
         await workspace.checkpoint("2", wait_s=WAIT_S)
     assert (await server.store.head(workspace.record.id)).number == 2
+
+
+async def test_what_a_command_changed_is_told_as_its_doing_whichever_call_looks_first(server: Server) -> None:
+    workspace = await opened(server.manager)
+    await shell(workspace, "echo one > a.txt")
+    await diff_of(workspace)
+    await shell(workspace, "echo two > a.txt")
+    await workspace.restore(await workspace.find("1"), ROOT, wait_s=WAIT_S, on_progress=lambda done, total: None)
+    told = [each.made_by for each in (await workspace.history(ROOT, before=None, limit=10)).revisions]
+    assert told == ["restore: to revision 1", "execute_command: echo two > a.txt", "execute_command: echo one > a.txt"]
+
+
+async def test_a_checkpoint_that_takes_long_goes_on_and_the_same_call_joins_it(tmp_path: Path) -> None:
+    async with seam_server(tmp_path) as server:
+        workspace = await opened(server.manager)
+        await shell(workspace, "echo one > a.txt")
+        gate = Gate()
+        server.store.before["append"] = gate
+        with pytest.raises(StoreUnavailable) as raised:
+            await workspace.checkpoint("slow", wait_s=0.1)
+        assert "the same call joins it" in raised.value.hint
+        await gate.reached.wait()
+        joined: list[int] = []
+
+        async def join() -> None:
+            joined.append((await workspace.checkpoint("slow", wait_s=WAIT_S)).point.number)
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(join)
+            gate.opened.set()
+        labelled = await server.store.labelled(workspace.record.id, "slow")
+        assert labelled is not None
+        assert joined == [labelled.number]
 
 
 async def test_an_unknown_point_changes_nothing_and_names_what_there_is(server: Server) -> None:

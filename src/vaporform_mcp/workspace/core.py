@@ -274,6 +274,8 @@ class Workspace:
     async def _run_sync(self, live: Live, made_by: str, label: str | None, *, thorough: bool = True) -> SyncReport:
         """Holds `_syncing`, and the host's lock of either kind."""
         asked = self._loop.requests
+        if self._loop.pending and label is None:
+            made_by = self._loop.made_by  # what changed the files, rather than what looks at them
         if self._syncer is None or self._syncer_of is not live:
             self._syncer, self._syncer_of = Syncer(live.sandbox, live.mirror, self._rules), live
         with live.mirror.attempt(probe=True):

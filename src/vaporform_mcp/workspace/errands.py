@@ -29,7 +29,7 @@ class _Errand(Generic[T]):
 class Errands(Generic[T]):
     """`on_unheard` is given what an errand came to, where nobody waits for it any more."""
 
-    def __init__(self, on_unheard: Callable[[str, T | VaporformError], None]) -> None:
+    def __init__(self, on_unheard: Callable[[str, T | VaporformError], None] | None = None) -> None:
         self._on_unheard = on_unheard
         self._group: TaskGroup | None = None
         self._begun = anyio.Event()
@@ -85,6 +85,6 @@ class Errands(Generic[T]):
             outcome = errand.result if errand.error is None else errand.error
             if outcome is None:
                 errand.error = SandboxUnavailable("the workspace was closed meanwhile", hint="Repeat the call.")
-            elif not errand.waiting:
+            elif not errand.waiting and self._on_unheard is not None:
                 self._on_unheard(key, outcome)
             errand.settled.set()

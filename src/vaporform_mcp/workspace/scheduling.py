@@ -51,6 +51,11 @@ class SyncLoop:
     def pending(self) -> bool:
         return self._requests > self._done
 
+    @property
+    def made_by(self) -> str:
+        """What asked for a sync last."""
+        return self._made_by
+
     def request(self, made_by: str) -> None:
         self._requests += 1
         self._asked_at = anyio.current_time()

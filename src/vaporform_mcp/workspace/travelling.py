@@ -43,10 +43,13 @@ class Traveller:
         self._rewind = rewind
         self._notify = notify
         self._restores = Errands[Restored](self._tell)
+        self._syncs = Errands[SyncReport]()
 
     async def run(self) -> None:
-        """Make the restores that are asked for; never returns."""
-        await self._restores.run()
+        """Do what is asked for, however long its caller waits; never returns."""
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._restores.run)
+            group.start_soon(self._syncs.run)
 
     async def find(self, point: str) -> Point:
         return await history.find(self._store, self._workspace_id, point)
@@ -89,7 +92,8 @@ class Traveller:
         Raises `InvalidArgument` for what is no label, `Conflict` where another revision has it, `StoreUnavailable`.
         """
         label = history.parse_label(label)
-        if taken := await self._store.labelled(self._workspace_id, label):
+        is_joined = self._syncs.is_under_way(_sync_key("checkpoint", label))
+        if not is_joined and (taken := await self._store.labelled(self._workspace_id, label)):
             raise Conflict(
                 f"the label {label!r} is that of revision {taken.number} already",
                 hint="Use another label, or that revision.",
@@ -123,13 +127,19 @@ class Traveller:
         self._notify(f"The {key} that went on is done: {made}. restore(to={outcome.undo}) undoes it.")
 
     async def _synced(self, made_by: str, label: str | None, wait_s: float) -> SyncReport:
-        with anyio.move_on_after(wait_s):
-            return await self._sync(made_by=made_by, label=label)
-        raise StoreUnavailable(
-            f"the changes in the sandbox were not all mirrored within {wait_s:.0f} s",
-            hint="What is mirrored already stays; repeat the call, which goes on from there.",
-        )
+        work = partial(self._sync, made_by=made_by, label=label)
+        report = await self._syncs.join(_sync_key(made_by, label), work, wait_s=wait_s)
+        if report is None:
+            raise StoreUnavailable(
+                f"the changes in the sandbox were not all mirrored within {wait_s:.0f} s",
+                hint="That goes on; the same call joins it.",
+            )
+        return report
 
 
 def _key(to: Point, path: WorkspacePath) -> str:
     return f"restore to {to.number}" + (f" of {path}" if path else "")
+
+
+def _sync_key(made_by: str, label: str | None) -> str:
+    return made_by if label is None else f"{made_by} {label}"

@@ -16,10 +16,11 @@ import uuid
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pymongo
 
-__all__ = ["Mongod", "dropped", "fresh_name", "shared", "start_mongod"]
+__all__ = ["Mongod", "client", "dropped", "fresh_name", "is_given", "shared", "start_mongod"]
 
 STOP_S = 20.0
 _LISTENING = re.compile(r"listening on 127\.0\.0\.1:(\d+)")
@@ -64,11 +65,15 @@ def _read_out(process: subprocess.Popen[str]) -> None:
             pass
 
 
+is_given = bool(os.environ.get("TEST_MONGODB_URI"))
+
+
 class _Shared:
     """The one server of this run, started at its first need and ended with the run."""
 
     def __init__(self) -> None:
         self._server: Mongod | None = None
+        self._client: pymongo.MongoClient[dict[str, Any]] | None = None
         self._lock = threading.Lock()
 
     def uri(self) -> str:
@@ -79,7 +84,15 @@ class _Shared:
                 self._server = start_mongod(Path(tempfile.mkdtemp(prefix="vaporform-mongod-")))
             return self._server.uri
 
+    def client(self) -> pymongo.MongoClient[dict[str, Any]]:
+        if self._client is None:
+            self._client = pymongo.MongoClient(self.uri(), serverSelectionTimeoutMS=5000)
+        return self._client
+
     def stop(self) -> None:
+        if self._client is not None:
+            self._client.close()
+            self._client = None
         if self._server is not None:
             self._server.stop()
             shutil.rmtree(self._server.folder, ignore_errors=True)
@@ -87,6 +100,11 @@ class _Shared:
 
 
 shared = _Shared()
+
+
+def client() -> pymongo.MongoClient[dict[str, Any]]:
+    """An ordinary driver's way to the shared server."""
+    return shared.client()
 
 
 def fresh_name() -> str:
@@ -100,5 +118,5 @@ def dropped(uri: str) -> Generator[str]:
     try:
         yield name
     finally:
-        with pymongo.MongoClient[dict[str, object]](uri, serverSelectionTimeoutMS=5000) as client:
-            client.drop_database(name)
+        with pymongo.MongoClient[dict[str, Any]](uri, serverSelectionTimeoutMS=5000) as dropping:
+            dropping.drop_database(name)

@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import TypeVar
 
 import anyio
+from pydantic import SecretStr
 
+from tests.durability.kills import assert_is_sound
 from tests.e2e.stdio_client import Result, StdioServer, environment_in, stop_sandboxes
 from vaporform_mcp import app
 from vaporform_mcp.app import SandboxStatus
-from vaporform_mcp.settings import Settings
+from vaporform_mcp.settings import MongoSettings, Settings
 from vaporform_mcp.types import WorkspaceName
 
 __all__ = ["WORKSPACE", "Machine", "a_machine", "digest", "digests_inside", "in_time", "run", "stored"]
@@ -42,11 +44,20 @@ class Machine:
 
     @property
     def settings(self) -> Settings:
-        return Settings(data_dir=self.data_dir)
+        if self.environment.get("VAPORFORM_STORE") != "mongo":
+            return Settings(data_dir=self.data_dir)
+        uri = SecretStr(self.environment["VAPORFORM_MONGO__URI"])
+        mongo = MongoSettings(uri=uri, database=self.environment["VAPORFORM_MONGO__DATABASE"])
+        return Settings(data_dir=self.data_dir, store="mongo", mongo=mongo)
 
     @property
     def store_file(self) -> Path:
         return app.store_file(self.settings)
+
+    def assert_is_sound(self) -> None:
+        """What SQLite can be asked for beside what `stored` verifies of any store. No server may be at work."""
+        if self.settings.store == "sqlite":
+            assert_is_sound(self.store_file)
 
     def server(self, **settings: str) -> StdioServer:
         return StdioServer({**self.environment, **settings})

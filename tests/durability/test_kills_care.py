@@ -57,14 +57,14 @@ async def made(settings: Settings) -> None:
         await store.create_workspace(record("default", owner=app.OWNER, id="pruned"))
 
 
-async def grown(settings: Settings, trees: dict[int, Tree], chance: random.Random) -> None:
+async def grown(settings: Settings, trees: dict[int, Tree], chance: random.Random, revisions: int = GROWTH) -> None:
     """More revisions, as another store has them, some with a label; `trees` learns what each one's tree is."""
     async with app.open_store(settings) as store:
         first = (await store.head("pruned")).number + 1
         tree = dict(trees.get(first - 1, {}))
         contents: list[bytes] = []
         adopted: list[Adopted] = []
-        for number in range(first, first + GROWTH):
+        for number in range(first, first + revisions):
             changes = {f"{chance.randrange(200)}": chance.choice((None, chance.randbytes(60))) for _ in range(8)}
             contents += [content for content in changes.values() if content is not None]
             adopted.append(adopted_as(number, changes))
@@ -167,11 +167,12 @@ def test_an_import_killed_at_any_moment_shows_nothing_or_all_and_repeated_it_fin
         anyio.run(checked, machine.settings, trees)
 
 
-def filled(machine: Machine) -> dict[int, Tree]:
-    """A store with a workspace of some revisions."""
+def filled(machine: Machine, revisions: int = GROWTH) -> dict[int, Tree]:
+    """A store with a workspace of so many revisions."""
     trees: dict[int, Tree] = {}
     anyio.run(made, machine.settings)
-    anyio.run(grown, machine.settings, trees, random.Random(0))  # noqa: S311  # nothing secret is made with it
+    chance = random.Random(0)  # noqa: S311  # nothing secret is made with it
+    anyio.run(grown, machine.settings, trees, chance, revisions)
     return trees
 
 

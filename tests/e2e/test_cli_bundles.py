@@ -120,8 +120,8 @@ async def test_an_import_that_is_interrupted_leaves_nothing_and_one_that_was_kil
 ) -> None:
     async with open_sqlite(tmp_path / "data" / "vaporform.sqlite3") as store:
         big = (await store.create_workspace(record("big", owner=OWNER))).id
-        await write(store, big, {f"{name}": b"%d" % name for name in range(4000)})
-        await write(store, big, {f"{name}": b"x%d" % name for name in range(4000)})
+        await write(store, big, {f"{name}": b"%d" % name for name in range(2000)})
+        await write(store, big, {f"{name}": b"x%d" % name for name in range(2000)})
     bundle = tmp_path / "big.vaporform"
     assert run(environment, "export", "big", "--bundle", str(bundle)).returncode == 0
     assert interrupted(elsewhere, bundle, signal.SIGINT) == 130

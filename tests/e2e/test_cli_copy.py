@@ -60,18 +60,23 @@ async def test_workspaces_go_to_mongo_with_their_histories_and_back_and_repeatin
 
 
 async def test_a_sandbox_goes_on_with_the_store_that_its_workspace_was_copied_to_and_loses_nothing(
-    environment: dict[str, str],
+    environment: dict[str, str], tmp_path: Path
 ) -> None:
     async with client(environment) as connected:
         await call(connected, "write_to_file", path="early.txt", content="early", workspace="todo")
         assert (await arun(environment, "copy", "--to", "mongo")).returncode == 0
+        await call(connected, "execute_command", command="echo changed > early.txt", workspace="todo")
         await call(connected, "write_to_file", path="late.txt", content="late", workspace="todo")
+        await call(connected, "attempt_completion", result="done", workspace="todo")  # all synced, into the old store
     # Nobody copied again. What the sandbox has is in the new store after its first sync there.
     async with client(on_mongo(environment)) as connected:
         assert "late" in await call(connected, "read_file", path="late.txt", workspace="todo")
         done = await connected.call_tool("attempt_completion", {"result": "done", "workspace": "todo"})
         assert done.structured_content is not None
         assert (done.structured_content["files_total"], done.structured_content["mirrored"]) == (2, True)
+    out = tmp_path / "out"
+    assert (await arun(on_mongo(environment), "export", "todo", str(out))).returncode == 0
+    assert tree_of(out) == {"early.txt": b"changed\n", "late.txt": b"late"}
     # The two have gone different ways now, which is told, and neither is changed.
     refused = await arun(environment, "copy", "--to", "mongo")
     assert refused.returncode == 1

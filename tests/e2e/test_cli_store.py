@@ -248,7 +248,7 @@ async def test_prune_keeps_by_age_and_count_and_checkpoints_always(
     nothing = run(environment, "prune")
     assert (nothing.returncode, nothing.stdout) == (0, "Dropped 0 revisions and 0 contents, 0 B.\n")
     would = run(environment, "prune", "--keep-days", "7", "--dry-run")
-    assert would.stdout == "todo: 2 revisions\nWould drop 2 revisions and 1 content, 5 B.\n"
+    assert would.stdout == "todo: 2 revisions\nWould drop 2 revisions and at least 1 content, 5 B.\n"
     kept = run(environment, "prune", "--keep-days", "7", "--keep-last", "3", "--json")
     assert json.loads(kept.stdout)["workspaces"] == {"other": 0, "todo": 1}
     assert json.loads(kept.stdout)["blobs"] == 1
@@ -294,9 +294,8 @@ def interrupted(environment: dict[str, str], folder: Path, number: signal.Signal
     pytest.fail("every export was quicker than the signal")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_an_export_that_is_interrupted_leaves_nothing_and_one_that_was_killed_is_cleared_by_the_next(
-    environment: dict[str, str], store_file: Path, tmp_path: Path, number: signal.Signals
+    environment: dict[str, str], store_file: Path, tmp_path: Path
 ) -> None:
     async with open_sqlite(store_file) as store:
         workspace = (await store.create_workspace(record("big", owner=OWNER))).id
@@ -306,8 +305,9 @@ async def test_an_export_that_is_interrupted_leaves_nothing_and_one_that_was_kil
     folder = tmp_path / "out" / "here"
     assert interrupted(environment, folder, signal.SIGKILL) == -signal.SIGKILL
     assert set(tree_of(folder)) == {path for path in tree_of(folder) if path.startswith(TEMPORARY)}
-    assert interrupted(environment, folder, number) == 130
-    assert tree_of(folder) == {}
+    for number in (signal.SIGINT, signal.SIGTERM):
+        assert interrupted(environment, folder, number) == 130
+        assert tree_of(folder) == {}
     done = run(environment, "export", "big", str(folder))
     assert (done.returncode, done.stderr) == (0, "")
     found = tree_of(folder)

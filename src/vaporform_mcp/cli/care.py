@@ -97,9 +97,10 @@ def prune(settings: Settings, out: Terminal, err: Terminal, asked: Wanted, *, na
         if revisions:
             out.line(f"{each}: {count(revisions, 'revision')}")
     did = "Would drop" if asked.dry_run else "Dropped"
-    out.line(
-        f"{did} {count(found.revisions, 'revision')} and {count(found.blobs, 'content')}, {size(found.size_bytes)}."
-    )
+    # What two of them share and both would give up is not in the forecast of either.
+    least = "at least " if asked.dry_run and len(found.workspaces) > 1 else ""
+    contents = f"{least}{count(found.blobs, 'content')}, {size(found.size_bytes)}"
+    out.line(f"{did} {count(found.revisions, 'revision')} and {contents}.")
     return DONE
 
 

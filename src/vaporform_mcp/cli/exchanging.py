@@ -105,7 +105,7 @@ async def _pull(settings: Settings, err: Terminal, asked: Asked) -> tuple[Exchan
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise told(error, f"the folder {str(folder)!r}") from error
-        with _opened(folder) as opened, progress(err, "pulling") as on_progress:
+        with _opened(folder, to_write=True) as opened, progress(err, "pulling") as on_progress:
             return await go(folder=opened, on_progress=on_progress), warnings
 
 
@@ -169,9 +169,9 @@ def _folder(settings: Settings, given: Path, *, may_miss: bool = False) -> Path:
 
 
 @contextmanager
-def _opened(folder: Path) -> Generator[Folder]:
+def _opened(folder: Path, *, to_write: bool = False) -> Generator[Folder]:
     try:
-        with open_folder(folder) as opened:
+        with open_folder(folder, to_write=to_write) as opened:
             yield opened
     except OSError as error:
         raise told(error, f"the folder {str(folder)!r}") from error

@@ -89,7 +89,7 @@ async def _export(
 def _target(destination: Path, *, overwrite: bool) -> Generator[Folder]:
     try:
         if overwrite and destination.exists():
-            with open_folder(destination) as folder:
+            with open_folder(destination, to_write=True) as folder:
                 yield folder
         else:
             with staged(destination) as folder:

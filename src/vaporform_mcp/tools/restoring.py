@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # a server that is only asked for its tools must not pay for 
 
 __all__ = ["TOOLS", "restored_result"]
 
+MIN_WAIT_S = 5.0
 MAX_PROBLEMS = 10
 MAX_PROBLEM_CHARS = 300
 
@@ -45,7 +46,9 @@ async def restore(context: Context, arguments: Arguments) -> ToolResult:
     def on_progress(done: int, total: int) -> None:
         context.activity.message = f"restoring {done:,} of {total:,} files"
 
-    restored = await workspace.restore(to, path, wait_s=context.remaining_s(), on_progress=on_progress)
+    # Asking may have taken most of the limit; most restores take a moment.
+    wait_s = max(MIN_WAIT_S, context.remaining_s())
+    restored = await workspace.restore(to, path, wait_s=wait_s, on_progress=on_progress)
     if restored is None:
         again = f'restore(to="{to.number}"' + (f', path="{path}")' if path else ")")
         return _unrestored(to, path, f"The restore to {to} goes on ({context.activity.message}). {again} joins it.")

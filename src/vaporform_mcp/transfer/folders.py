@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import errno
+import fcntl
+import hashlib
 import os
-import secrets
 import stat
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from vaporform_mcp.errors import InvalidArgument, LimitReached, PermissionDenied, VaporformError
+from vaporform_mcp.errors import Conflict, InvalidArgument, LimitReached, PermissionDenied, VaporformError
 from vaporform_mcp.types import EntryKind, Stat, WorkspacePath
 
 __all__ = ["TEMPORARY", "Folder", "Incoming", "open_folder", "stat_of", "told"]
@@ -58,9 +59,10 @@ class Folder:
         """Begin a file that comes in pieces. It ends with `finish` or `discard`."""
         folder, _, name = path.rpartition("/")
         parent = self._folder(folder, make=True)
-        temporary = TEMPORARY + secrets.token_hex(8)
+        temporary = _temporary(name)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
+            _clear(temporary, parent)
             return Incoming(
                 parent=parent, temporary=temporary, name=name, file=os.open(temporary, flags, 0o600, dir_fd=parent)
             )
@@ -92,7 +94,8 @@ class Folder:
         """Put a symbolic link there, in the place of a file or link of that name."""
         folder, _, name = path.rpartition("/")
         with self._opened(folder, make=True) as parent:
-            temporary = TEMPORARY + secrets.token_hex(8)
+            temporary = _temporary(name)
+            _clear(temporary, parent)
             os.symlink(target, os.fsencode(temporary), dir_fd=parent)
             try:
                 if mtime is not None:
@@ -167,10 +170,17 @@ class Folder:
 
 
 @contextmanager
-def open_folder(path: Path) -> Generator[Folder]:
-    """The folder at `path`, which may itself be a link to one."""
+def open_folder(path: Path, *, to_write: bool = False) -> Generator[Folder]:
+    """The folder at `path`, which may itself be a link to one. Only one at a time has it `to_write`.
+
+    Raises:
+        Conflict: another command writes into it.
+        OSError: as the system does.
+    """
     root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
+        if to_write:
+            _hold(root)
         yield Folder(root)
     finally:
         os.close(root)
@@ -202,6 +212,26 @@ def told(error: OSError, what: str) -> VaporformError:
             )
         case _:
             return InvalidArgument(f"{what} cannot be used: {error.strerror}")
+
+
+def _temporary(name: str) -> str:
+    """The same each time for one file, so that what a kill left is met by whoever repeats the command."""
+    return TEMPORARY + hashlib.sha256(name.encode()).hexdigest()[:16]
+
+
+def _clear(temporary: str, parent: int) -> None:
+    with suppress(FileNotFoundError):
+        os.unlink(temporary, dir_fd=parent)
+
+
+def _hold(root: int) -> None:
+    """The kernel lets go of it when its holder dies."""
+    try:
+        fcntl.flock(root, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise Conflict(
+            "another command writes into this folder at the moment", hint="Repeat this one when that has ended."
+        ) from error
 
 
 def _enter(part: str, descriptor: int, *, make: bool) -> int:

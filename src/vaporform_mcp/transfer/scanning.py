@@ -11,7 +11,7 @@ from vaporform_mcp.errors import InvalidPath
 from vaporform_mcp.exclusions import IGNORE_FILE, MAX_IGNORE_BYTES, Exclusions
 from vaporform_mcp.stores.base import OnProgress
 from vaporform_mcp.transfer.exchange import Version
-from vaporform_mcp.transfer.folders import Folder
+from vaporform_mcp.transfer.folders import TEMPORARY, Folder
 from vaporform_mcp.transfer.gitignores import GitIgnores
 from vaporform_mcp.trees import is_safe
 from vaporform_mcp.types import Digest, EntryKind, Stat, WorkspacePath, parse_path
@@ -52,7 +52,7 @@ def scan_folder(folder: Folder, exclusions: Exclusions, *, with_ignored: bool = 
             if path is None:
                 continue
             is_folder = stat.kind is EntryKind.DIRECTORY
-            if path.rpartition("/")[2] == REPOSITORY or (git is not None and git.is_ignored(path, is_folder=is_folder)):
+            if _is_ours(path) or (git is not None and git.is_ignored(path, is_folder=is_folder)):
                 continue
             if is_folder:
                 if not rules.is_excluded(WorkspacePath(f"{path}/any")):
@@ -82,6 +82,12 @@ def versions_of(
         if on_progress is not None:
             on_progress(done + 1, len(paths))
     return found, problems
+
+
+def _is_ours(path: str) -> bool:
+    """A repository itself, and what a pull that was killed has left half-written."""
+    name = path.rpartition("/")[2]
+    return name == REPOSITORY or name.startswith(TEMPORARY)
 
 
 def _digest(folder: Folder, path: WorkspacePath, stat: Stat) -> Digest:

@@ -11,14 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import anyio
 from bson import ObjectId
 
 from vaporform_mcp.errors import Conflict, NotFound, StoreUnavailable
 from vaporform_mcp.stores.mongo import blobs, history
 from vaporform_mcp.stores.mongo.database import Tables
 from vaporform_mcp.stores.mongo.entries import Step, Tree, change_document, fit_inline, parts_of, revision_of
-from vaporform_mcp.stores.mongo.tables import Doc
+from vaporform_mcp.stores.mongo.tables import Doc, together
 from vaporform_mcp.stores.mongo.trees import Known, Trees
 from vaporform_mcp.stores.records import not_there
 from vaporform_mcp.types import Digest, Entry, Revision, WorkspacePath
@@ -97,9 +96,7 @@ async def _try(tables: Tables, trees: Trees, workspace_id: str, known: Known, dr
         nonlocal state
         state = await tables.workspaces.one({"_id": workspace_id, "key": known.key}, fields={"pruned_to": 1})
 
-    async with anyio.create_task_group() as group:
-        group.start_soon(look)
-        group.start_soon(ask)
+    await together(look, ask)
     if state is None or state["pruned_to"] >= document["number"] or missing or not has_parts:
         await tables.revisions.delete({"_id": document["_id"], "pending": True})
         await _drop_parts(tables, parts)

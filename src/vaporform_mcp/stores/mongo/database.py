@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from functools import partial
 
 import anyio
 from pymongo import AsyncMongoClient
@@ -11,8 +12,8 @@ from pymongo.errors import ConfigurationError, InvalidURI, PyMongoError
 
 from vaporform_mcp import __version__
 from vaporform_mcp.errors import StoreUnavailable
-from vaporform_mcp.stores.mongo.failures import NEWER, translated
-from vaporform_mcp.stores.mongo.tables import Doc, Table
+from vaporform_mcp.stores.mongo.failures import NEWER
+from vaporform_mcp.stores.mongo.tables import COMMAND_S, Doc, Table, bounded, together
 
 __all__ = ["SCHEMA_VERSION", "Database", "Tables"]
 
@@ -106,15 +107,12 @@ class Database:
             )
             about = await tables.about.one({"_id": "store"}) or {}
         _check_schema(about)
-        async with anyio.create_task_group() as group:
-            group.start_soon(_index_records, tables)
-            group.start_soon(_index_revisions, tables)
-            group.start_soon(_index_blobs, tables)
+        await together(*(partial(index, tables) for index in (_index_records, _index_revisions, _index_blobs)))
 
     async def _first_contact(self) -> None:
         for attempt in range(FIRST_TRIES):
             try:
-                with translated():
+                with bounded(COMMAND_S):
                     await self._client.admin.command("ping")
             except StoreUnavailable:
                 if attempt == FIRST_TRIES - 1:
@@ -124,7 +122,7 @@ class Database:
 
     async def _check_unused(self) -> None:
         """A database that has collections named as ours and no word of us is another program's."""
-        with translated():
+        with bounded(COMMAND_S):
             names = await self._database.list_collection_names()
         if taken := sorted({"workspaces", "revisions", "blobs.files", "blobs.chunks"} & set(names)):
             raise StoreUnavailable(

@@ -22,7 +22,7 @@ from pymongo.errors import (
 
 from vaporform_mcp.errors import StoreUnavailable
 
-__all__ = ["NEWER", "translated"]
+__all__ = ["NEWER", "too_slow", "translated"]
 
 _Told = tuple[str, str]
 
@@ -100,6 +100,9 @@ _BY_TEXT: tuple[tuple[str, _Told], ...] = (
     ("read-only", _READ_ONLY),
     ("read only", _READ_ONLY),
     ("readonly", _READ_ONLY),
+    ("match selector", _NO_PRIMARY),  # there are servers, and none is a primary
+    ("notprimary", _NO_PRIMARY),
+    ("not primary", _NO_PRIMARY),
     ("auth failed", _LOGIN),
     ("authentication failed", _LOGIN),
     ("not authorized", _RIGHTS),
@@ -121,6 +124,11 @@ def translated() -> Generator[None]:
     except (ConfigurationError, ConnectionFailure, OperationFailure) as error:
         message, hint = _told(error)
         raise StoreUnavailable(message, hint=hint) from error
+
+
+def too_slow() -> StoreUnavailable:
+    message, hint = _SLOW
+    return StoreUnavailable(message, hint=hint)
 
 
 def _told(error: PyMongoError) -> _Told:

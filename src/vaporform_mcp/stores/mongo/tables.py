@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    Callable,
+    Collection,
+    Coroutine,
+    Generator,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import aclosing, contextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 import anyio
@@ -15,9 +26,9 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure
 from pymongo.read_concern import ReadConcern
 
-from vaporform_mcp.stores.mongo.failures import translated
+from vaporform_mcp.stores.mongo.failures import too_slow, translated
 
-__all__ = ["ASKED_AT_ONCE", "Doc", "Table", "Update", "pieces"]
+__all__ = ["ASKED_AT_ONCE", "COMMAND_S", "Doc", "Table", "Update", "bounded", "pieces", "together"]
 
 Doc = dict[str, Any]
 """A document as the driver gives and takes it."""
@@ -27,7 +38,7 @@ Update = tuple[Mapping[str, Any], Mapping[str, Any]]
 
 T = TypeVar("T")
 
-COMMAND_S = 5.0
+COMMAND_S = 10.0
 BYTES_PER_S = 256 * 1024
 """A command that carries much is given its time on a slow line as well."""
 
@@ -98,18 +109,12 @@ class Table:
                 found.extend(await self.find({field: {"$in": list(some)}, **(also or {})}, fields=fields))
 
         groups = list(pieces(list(names), ASKED_AT_ONCE))
-        if len(groups) <= 1:
-            for some in groups:
-                await ask(some)
-            return found
-        async with anyio.create_task_group() as group:
-            for some in groups:
-                group.start_soon(ask, some)
+        await together(*(partial(ask, some) for some in groups))
         return found
 
     async def distinct(self, field: str) -> list[Any]:
         """Every value of an indexed field."""
-        with _bounded(COMMAND_S * 6):
+        with bounded(COMMAND_S * 3):
             cursor = await self._collection.aggregate([{"$sort": {field: 1}}, {"$group": {"_id": f"${field}"}}])
             async with cursor:
                 return [document["_id"] async for document in cursor]
@@ -117,7 +122,7 @@ class Table:
     async def insert(self, document: Doc) -> bool:
         """Whether it was inserted: False where a unique index has its like already."""
         try:
-            with _bounded(COMMAND_S):
+            with bounded(COMMAND_S):
                 await self._insert_one(document)
         except _Duplicate:
             return False
@@ -127,7 +132,7 @@ class Table:
         """Insert what no unique index has the like of; answers with the places of the others."""
         if not documents:
             return []
-        with _bounded(COMMAND_S + size_bytes / BYTES_PER_S):
+        with bounded(COMMAND_S + size_bytes / BYTES_PER_S):
             try:
                 await self._collection.insert_many(documents, ordered=False)
             except BulkWriteError as error:
@@ -138,7 +143,7 @@ class Table:
         """Change one document; answers whether it was there. `Duplicate` races of an upsert are tried again."""
         for _ in range(3):
             try:
-                with _bounded(COMMAND_S):
+                with bounded(COMMAND_S):
                     result = await self._update_one(condition, change, upsert=upsert)
             except _Duplicate:
                 if upsert:
@@ -156,7 +161,7 @@ class Table:
 
     async def update_many(self, condition: Mapping[str, Any], change: Mapping[str, Any]) -> int:
         """Change all that meet the condition; answers how many those were."""
-        with _bounded(COMMAND_S * 2):
+        with bounded(COMMAND_S * 2):
             return (await self._collection.update_many(condition, change)).matched_count
 
     async def update_named(
@@ -174,7 +179,7 @@ class Table:
         for _ in range(3):
             if not writes:
                 return
-            with _bounded(COMMAND_S * 2 + size_bytes / BYTES_PER_S):
+            with bounded(COMMAND_S + size_bytes / BYTES_PER_S):
                 try:
                     await self._collection.bulk_write(writes, ordered=False)
                 except BulkWriteError as error:
@@ -187,7 +192,7 @@ class Table:
         writes = [pymongo.UpdateOne(condition, change) for condition, change in updates]
         if not writes:
             return []
-        with _bounded(COMMAND_S * 4):
+        with bounded(COMMAND_S * 2):
             try:
                 await self._collection.bulk_write(writes, ordered=False)
             except BulkWriteError as error:
@@ -196,24 +201,24 @@ class Table:
 
     async def delete(self, condition: Mapping[str, Any]) -> int:
         """Delete all that meet the condition; answers how many those were."""
-        with _bounded(COMMAND_S * 4):
+        with bounded(COMMAND_S * 2):
             return (await self._collection.delete_many(condition)).deleted_count
 
     async def delete_each(self, conditions: Sequence[Mapping[str, Any]]) -> int:
         count = 0
         for some in pieces(conditions, 500):
-            with _bounded(COMMAND_S * 4):
+            with bounded(COMMAND_S * 2):
                 writes = [pymongo.DeleteOne(condition) for condition in some]
                 count += (await self._collection.bulk_write(writes, ordered=False)).deleted_count
         return count
 
     async def count(self, condition: Mapping[str, Any]) -> int:
-        with _bounded(COMMAND_S):
+        with bounded(COMMAND_S):
             return await self._collection.count_documents(condition)
 
     async def index(self, *fields: str, unique: bool = False) -> None:
         """Make the index unless it is there. A field that begins with a minus is in falling order."""
-        with _bounded(COMMAND_S * 6):
+        with bounded(COMMAND_S * 3):
             await self._collection.create_index(
                 [(field.removeprefix("-"), -1 if field.startswith("-") else 1) for field in fields], unique=unique
             )
@@ -230,7 +235,7 @@ class Table:
         cursor = self._collection.find(condition, fields, sort=None if sort is None else [sort], limit=limit)
         async with cursor.batch_size(batch):
             while cursor.alive:
-                with _bounded(COMMAND_S * 2):
+                with bounded(COMMAND_S * 2):
                     # Takes what is here already; only where nothing is, it asks the server.
                     documents = await cursor.to_list(batch)
                 yield documents
@@ -255,15 +260,33 @@ class _Duplicate(Exception):
     """A unique index has the like of it already."""
 
 
+async def together(*calls: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Make the calls beside each other. The first failure ends the others and comes out as it is, in no group."""
+    if len(calls) == 1:
+        await calls[0]()
+        return
+    try:
+        async with anyio.create_task_group() as group:
+            for call in calls:
+                group.start_soon(call)
+    except BaseExceptionGroup as failed:
+        raise failed.exceptions[0] from None
+
+
 def pieces(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     """The items in their order, so many at a time."""
     return (items[start : start + size] for start in range(0, len(items), size))
 
 
 @contextmanager
-def _bounded(limit_s: float) -> Generator[None]:
-    with translated(), pymongo.timeout(limit_s):
-        yield
+def bounded(limit_s: float) -> Generator[None]:
+    """Around each command. Raises `StoreUnavailable` for what fails and what takes too long."""
+    # Not by the driver's own limit: under that it repeats what fails until the time is over, and then tells only so.
+    try:
+        with translated(), anyio.fail_after(limit_s):
+            yield
+    except TimeoutError as error:
+        raise too_slow() from error
 
 
 def _duplicates(error: BulkWriteError) -> list[int]:

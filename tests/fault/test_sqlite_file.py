@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
@@ -207,6 +208,18 @@ async def test_a_file_locked_for_too_long_is_refused_and_reads_go_on(store: Sqli
         assert await store.tree(workspace) == {"a": file(b"1")}
         other.execute("ROLLBACK")
     await append(store, workspace, {"a": None})
+
+
+async def test_a_folder_locked_for_too_long_is_told_when_the_file_is_to_be_made(store: SqliteStore, path: Path) -> None:
+    path.parent.mkdir()
+    descriptor = os.open(path.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with pytest.raises(StoreUnavailable, match="locked"):
+            await store.list_workspaces("ada")
+    finally:
+        os.close(descriptor)
+    assert await store.list_workspaces("ada") == []
 
 
 async def test_a_write_waits_for_another_process_that_is_soon_done(path: Path) -> None:

@@ -340,6 +340,29 @@ async def test_a_long_restore_goes_on_by_itself_and_the_same_call_joins_it(tmp_p
         assert (await server.store.head(workspace.record.id)).number == 3
 
 
+async def test_a_server_that_ends_finishes_the_restore_that_is_under_way(tmp_path: Path) -> None:
+    gate = Gate()
+    async with anyio.create_task_group() as group, seam_server(tmp_path) as server:
+        workspace = await opened(server.manager)
+        await shell(workspace, "mkdir node_modules; echo 1 > node_modules/m")
+        await workspace.write(path("a"), b"one", made_by="write_to_file")
+        await checkpoint(workspace, "one")
+        await workspace.write(path("a"), b"two", made_by="write_to_file")
+        server.store.before["get_blobs"] = gate
+        to = await workspace.find("one")
+        assert await workspace.restore(to, ROOT, wait_s=0.1, on_progress=lambda done, total: None) is None
+        await gate.reached.wait()
+
+        async def let_go() -> None:
+            gate.opened.set()
+
+        group.start_soon(let_go)  # runs when the server has begun to end
+    async with seam_server(tmp_path) as server:
+        workspace = await opened(server.manager)
+        assert await shell(workspace, "cat a node_modules/m") == "one1\n"
+        assert (await server.store.head(workspace.record.id)).epoch == 1
+
+
 async def test_one_that_nobody_waits_for_any_more_is_told_by_the_next_result(tmp_path: Path) -> None:
     async with seam_server(tmp_path) as server:
         workspace = await opened(server.manager)

@@ -239,10 +239,13 @@ class Workspace:
             await self._loop.run()
 
     async def aclose(self) -> None:
-        """Run the pending sync within its bound and let go of the sandbox, which goes on."""
+        """End a restore, run the pending sync within their bound and let go of the sandbox, which goes on."""
+        deadline = anyio.current_time() + FINAL_SYNC_LIMIT_S
+        with anyio.CancelScope(deadline=deadline):
+            await self._traveller.settle()
         live = self._lifeline.live
         if live is not None and self._loop.pending:
-            with anyio.move_on_after(FINAL_SYNC_LIMIT_S) as scope:
+            with anyio.CancelScope(deadline=deadline) as scope:
                 try:
                     await self._sync(live, "shutdown", None)
                 except VaporformError as error:

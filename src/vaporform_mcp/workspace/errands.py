@@ -48,6 +48,11 @@ class Errands(Generic[T]):
     def is_under_way(self, key: str) -> bool:
         return key in self._under_way
 
+    async def settle(self) -> None:
+        """Until nothing is under way."""
+        while self._under_way:
+            await next(iter(self._under_way.values())).settled.wait()
+
     async def join(self, key: str, work: Callable[[], Awaitable[T]], *, wait_s: float) -> T | None:
         """The outcome of the errand of that name, begun unless it is under way; None if that takes longer.
 

@@ -51,6 +51,10 @@ class Traveller:
             group.start_soon(self._restores.run)
             group.start_soon(self._syncs.run)
 
+    async def settle(self) -> None:
+        """Until no restore is under way: one that is cut off costs the sandbox."""
+        await self._restores.settle()
+
     async def find(self, point: str) -> Point:
         return await history.find(self._store, self._workspace_id, point)
 

@@ -92,6 +92,7 @@ _BY_ERRNO = {
     errno.EACCES: _READ_ONLY,
     errno.EPERM: _READ_ONLY,
     errno.EIO: _INPUT_OUTPUT,
+    errno.EWOULDBLOCK: _LOCKED,
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import sys
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ __all__ = ["FileId", "connect", "connect_read_only", "identify"]
 FileId = tuple[int, int]
 """The device and inode of a file: another file in its place has another one while the first is open."""
 
+_LOCK_PAUSE_S = 0.02
 _SETTINGS = (
     "synchronous = FULL",
     "fullfsync = ON",  # macOS: fsync alone leaves the data in the drive's cache
@@ -38,7 +40,7 @@ def identify(path: Path) -> FileId | None:
 def connect(path: Path, busy_s: float) -> sqlite3.Connection:
     """A connection in autocommit mode to the file, which is made, empty, where it is not there."""
     if not path.exists():
-        _make(path)
+        _make(path, busy_s)
     connection = sqlite3.connect(path, timeout=busy_s, isolation_level=None, check_same_thread=False)
     try:
         for setting in _SETTINGS:
@@ -66,9 +68,9 @@ def connect_read_only(path: Path, busy_s: float) -> sqlite3.Connection:
     return connection
 
 
-def _make(path: Path) -> None:
+def _make(path: Path, busy_s: float) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with _alone_in(path.parent):
+    with _alone_in(path.parent, busy_s):
         if path.exists():
             return
         # They belong to a file that was moved away or removed. Servers that still have that one open go on with
@@ -80,14 +82,25 @@ def _make(path: Path) -> None:
 
 
 @contextmanager
-def _alone_in(folder: Path) -> Generator[None]:
-    """Keeps other processes from making the file at the same time."""
+def _alone_in(folder: Path, busy_s: float) -> Generator[None]:
+    """Keeps other processes from making the file at the same time.
+
+    Raises `BlockingIOError` where somebody, who may be another program, keeps the folder locked for longer.
+    """
     if sys.platform == "win32":  # an open file can be neither moved nor removed there
         yield
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        until = time.monotonic() + busy_s
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= until:
+                    raise
+            time.sleep(_LOCK_PAUSE_S)
         yield
     finally:
         os.close(descriptor)

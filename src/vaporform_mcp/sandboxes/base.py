@@ -10,6 +10,7 @@ from typing import Protocol
 from anyio.abc import ByteStream
 
 from vaporform_mcp.errors import VaporformError
+from vaporform_mcp.sandboxes.listings import FileStat, Rescan, Scan
 from vaporform_mcp.types import ROOT, EntryKind, Phase, Spec, Stat, WorkspacePath
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "ProcessStatus",
     "Provider",
     "ProviderInfo",
+    "Rescan",
     "RunState",
     "Sandbox",
     "SandboxInfo",
@@ -111,12 +113,6 @@ class OutputChunk:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FileStat:
-    path: WorkspacePath
-    stat: Stat
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class FileContent:
     """A file's whole content (of a symlink read as one: its target) with a stat that held before and after."""
 
@@ -146,21 +142,6 @@ class FileWrite:
     mode: int | None = None
     kind: EntryKind = EntryKind.FILE
     expected: Stat | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scan:
-    """What lies under a folder, sorted by path.
-
-    `invalid` are names that no `WorkspacePath` can hold, escaped; `unreadable` are folders that could not be listed.
-    `clock_ns` is the sandbox's clock just before the scan began. `truncated` says that `limit` was met.
-    """
-
-    entries: Sequence[FileStat]
-    invalid: Sequence[str]
-    unreadable: Sequence[str]
-    clock_ns: int
-    truncated: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -330,10 +311,20 @@ class Sandbox(Protocol):
         prune: Collection[str] = (),
         depth: int | None = None,
         limit: int = 1_000_000,
+        watch: bool = False,
     ) -> Scan:
         """Everything under a folder to `depth` levels (None: all), without what lies in folders named in `prune`.
 
-        The pruned folders themselves are listed. Raises `NotFound`, `NotADirectory`.
+        The pruned folders themselves are listed. `watch` asks for a `cursor`, of the whole workspace only.
+        Raises `NotFound`, `NotADirectory`.
+        """
+        ...
+
+    async def rescan(self, cursor: str) -> Rescan | None:
+        """What may have changed since the newest cursor of this handle, at a cost that does not grow with the tree.
+
+        None where that cannot be told: a scan is due. What was changed through a memory mapping that is still held,
+        or by a name of the file outside the workspace, only a scan finds.
         """
         ...
 
@@ -365,6 +356,10 @@ class Sandbox(Protocol):
 
     async def write_mark(self, mark: bytes) -> None:
         """Replace the mark, atomically; out of reach of commands."""
+        ...
+
+    async def mark_tag(self) -> str | None:
+        """Stands for the mark that `read_mark` would answer with: another mark has another. None where it has none."""
         ...
 
     async def clear_mark(self) -> None: ...

@@ -270,11 +270,11 @@ class Workspace:
         warnings += [f"not mirrored: {problem}" for problem in report.problems[:MAX_WARNINGS]]
         return report, label
 
-    async def _sync(self, live: Live, made_by: str, label: str | None) -> SyncReport:
+    async def _sync(self, live: Live, made_by: str, label: str | None, *, thorough: bool = True) -> SyncReport:
         async with self._syncing, self._lock.shared():
-            return await self._run_sync(live, made_by, label)
+            return await self._run_sync(live, made_by, label, thorough=thorough)
 
-    async def _run_sync(self, live: Live, made_by: str, label: str | None) -> SyncReport:
+    async def _run_sync(self, live: Live, made_by: str, label: str | None, *, thorough: bool = True) -> SyncReport:
         """Holds `_syncing`, and the host's lock of either kind."""
         asked = self._loop.requests
         if self._loop.pending and label is None:
@@ -282,7 +282,7 @@ class Workspace:
         if self._syncer is None or self._syncer_of is not live:
             self._syncer, self._syncer_of = Syncer(live.sandbox, live.mirror, self._rules), live
         with live.mirror.attempt(probe=True):
-            report = await self._syncer.run(made_by=made_by, label=label)
+            report = await self._syncer.run(made_by=made_by, label=label, thorough=thorough)
         self._loop.covered(asked)
         self._lifeline.unmirrored.clear()
         return report
@@ -309,7 +309,7 @@ class Workspace:
             self._loop.request(f"restore: to {to}")
         return restored
 
-    async def _sync_in_background(self, made_by: str) -> SyncOutcome:
+    async def _sync_in_background(self, made_by: str, thorough: bool) -> SyncOutcome:
         live = self._lifeline.live
         if live is None:
             return SyncOutcome(changed=False, watch=False)
@@ -318,7 +318,7 @@ class Workspace:
         running = {status.id for status in processes if status.state is RunState.RUNNING}
         self._lifeline.forget_ended(running)
         try:
-            report = await self._sync(live, made_by, None)
+            report = await self._sync(live, made_by, None, thorough=thorough)
         except SandboxLost:
             self._lifeline.distrust(live)
             raise

@@ -25,14 +25,17 @@ class ProjectExclusions:
 
     async def scan(self) -> Scan:
         """The sandbox's files, less what need not be looked at; `now` is right for them afterwards."""
-        scan = await self._sandbox.scan(prune=self.now.pruned_names)
+        scan = await self._scan()
         found = next((item.stat for item in scan.entries if item.path == IGNORE_FILE), None)
         if found == self._read_at:
             return scan
         pruned = self.now.pruned_names
         await self._read(found)
         self._read_at = found
-        return scan if pruned == self.now.pruned_names else await self._sandbox.scan(prune=self.now.pruned_names)
+        return scan if pruned == self.now.pruned_names else await self._scan()
+
+    async def _scan(self) -> Scan:
+        return await self._sandbox.scan(prune=self.now.pruned_names, watch=True)
 
     async def current(self) -> Exclusions:
         """The rules as they are now."""

@@ -21,16 +21,15 @@ from vaporform_mcp.sandboxes.base import (
     FileStat,
     RunState,
     Sandbox,
-    Scan,
 )
-from vaporform_mcp.types import EntryKind, WorkspacePath, parse_path
+from vaporform_mcp.types import WorkspacePath, parse_path
 
-__all__ = ["STATE", "Repository", "Returned", "bring_back"]
+__all__ = ["FOLDER", "STATE", "Repository", "Returned", "bring_back"]
 
 STATE = WorkspacePath(".git/vaporform/state")
 _BUNDLE = WorkspacePath(".git/vaporform/commits.bundle")
 _TRACKED = WorkspacePath(".git/vaporform/tracked")
-_FOLDER = WorkspacePath(".git")
+FOLDER = WorkspacePath(".git")
 _SIGNS = [WorkspacePath(f".git/{name}") for name in ("HEAD", "index", "config", "packed-refs", "logs/HEAD", "refs")]
 """What changes whenever there is a new commit, branch, stash or origin, or another path is tracked."""
 
@@ -131,10 +130,12 @@ class Repository:
         self._paths: Sequence[WorkspacePath] = ()
         self.problems: Sequence[str] = ()
 
-    async def paths(self, scan: Scan, pruned: Collection[str]) -> Sequence[WorkspacePath]:
+    async def paths(self, *, is_there: bool, pruned: Collection[str]) -> Sequence[WorkspacePath]:
         """What of it is to be mirrored though a scan passes it over: the two files, and what git itself tracks in
-        folders that are excluded by default. Git is asked only where its own files have changed."""
-        if not any(item.path == _FOLDER and item.stat.kind is EntryKind.DIRECTORY for item in scan.entries):
+        folders that are excluded by default. Git is asked only where its own files have changed.
+
+        `is_there` says whether the workspace has the folder `FOLDER`."""
+        if not is_there:
             self._seen, self._paths, self.problems = None, (), ()
             return ()
         seen = list(await self._sandbox.stat_files(_SIGNS))

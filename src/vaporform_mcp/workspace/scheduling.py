@@ -34,9 +34,12 @@ class SyncOutcome:
 
 
 class SyncLoop:
-    """One task per workspace. `pending` from a request until a sync that began after it has succeeded."""
+    """One task per workspace. `sync` is told who made what it finds, and whether it should look at everything: in quiet
+    moments, which nobody waits for, it does.
 
-    def __init__(self, sync: Callable[[str], Awaitable[SyncOutcome]]) -> None:
+    `pending` from a request until a sync that began after it has succeeded."""
+
+    def __init__(self, sync: Callable[[str, bool], Awaitable[SyncOutcome]]) -> None:
         self._sync = sync
         self._wanted = anyio.Event()
         self._requests = 0
@@ -74,7 +77,7 @@ class SyncLoop:
             with anyio.move_on_after(again_s):
                 await self._wanted.wait()
             await self._settle()
-            outcome = await self._once()
+            outcome = await self._once(thorough=not self.pending)
             watch_s = WATCH_S if outcome.changed else watch_s * 2
             watch_s = min(watch_s, LONGEST_WATCH_S if outcome.watch else LONGEST_IDLE_S)
             again_s = outcome.retry_in_s if outcome.retry_in_s is not None else watch_s
@@ -86,9 +89,9 @@ class SyncLoop:
             await anyio.sleep(left_s)
         self._wanted = anyio.Event()
 
-    async def _once(self) -> SyncOutcome:
+    async def _once(self, *, thorough: bool) -> SyncOutcome:
         try:
-            return await self._sync(self._made_by)
+            return await self._sync(self._made_by, thorough)
         except SandboxLost as error:
             # The next call heals it and asks for a sync again; a background task must not resurrect it.
             log.info("background sync put off: %s", error)

@@ -15,6 +15,7 @@ from vaporform_mcp.sandboxes.base import (
     FileFault,
     FileStat,
     FileWrite,
+    Rescan,
     Scan,
 )
 from vaporform_mcp.sandboxes.local.asking import ANSWER_S, Asking
@@ -33,6 +34,7 @@ _T = TypeVar("_T")
 _CHUNK_BYTES = 1024 * 1024
 _PATHS_AT_ONCE = 4_000
 _SCAN_S = 300.0
+_MAX_RESCANNED = 1_000_000
 _ABORT_S = 5.0
 _KINDS = {EntryKind.FILE: "f", EntryKind.SYMLINK: "l", EntryKind.DIRECTORY: "d", EntryKind.OTHER: "o"}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
@@ -157,27 +159,41 @@ class Files(Asking):
         prune: Collection[str] = (),
         depth: int | None = None,
         limit: int = 1_000_000,
+        watch: bool = False,
     ) -> Scan:
-        entries: list[FileStat] = []
-        invalid: list[str] = []
-
-        def on_event(event: Fields, _: bytes) -> None:
-            for path, stat in event.rows("rows"):
-                if _is_path(path):
-                    entries.append(FileStat(path=WorkspacePath(path), stat=parse_stat(stat)))
-                else:
-                    invalid.append(ascii(path)[1:-1])
-            if len(entries) > limit:
-                raise Malformed("more rows than were asked for")
-
-        fields: dict[str, JsonValue] = {"under": under, "prune": list(prune), "depth": depth, "limit": limit}
-        answer = (await self.ask("scan", fields, within_s=_SCAN_S, on_event=on_event)).fields
+        found = _Found(limit)
+        fields: dict[str, JsonValue] = {
+            "under": under,
+            "prune": list(prune),
+            "depth": depth,
+            "limit": limit,
+            "watch": watch,
+        }
+        answer = (await self.ask("scan", fields, within_s=_SCAN_S, on_event=found.add)).fields
         return Scan(
-            entries=entries,
-            invalid=[*answer.texts("invalid"), *invalid],
+            entries=found.entries,
+            invalid=[*answer.texts("invalid"), *found.invalid],
             unreadable=answer.texts("unreadable"),
             clock_ns=answer.number("clock_ns"),
             truncated=answer.flag("truncated"),
+            cursor="" if answer.is_null("cursor") else str(answer.number("cursor")),
+        )
+
+    async def rescan(self, cursor: str) -> Rescan | None:
+        if not cursor:
+            return None
+        found = _Found(_MAX_RESCANNED)
+        answer = (await self.ask("rescan", {"cursor": int(cursor)}, within_s=_SCAN_S, on_event=found.add)).fields
+        if answer.is_null("cursor"):
+            return None
+        return Rescan(
+            gone=[WorkspacePath(path) for path in answer.texts("gone") if _is_path(path)],
+            lost=[WorkspacePath(path) for path in answer.texts("lost") if _is_path(path)],
+            linked=[WorkspacePath(path) for path in answer.texts("linked") if _is_path(path)],
+            entries=found.entries,
+            invalid=[*answer.texts("invalid"), *found.invalid],
+            unreadable=answer.texts("unreadable"),
+            cursor=str(answer.number("cursor")),
         )
 
     async def _abort(self, upload: int) -> None:
@@ -186,6 +202,24 @@ class Files(Asking):
                 await self._connection.request("commit", {"upload": upload, "abort": True}, within_s=ANSWER_S)
             except VaporformError:
                 return  # the connection's end drops it too
+
+
+class _Found:
+    """The rows that a scan sends before its reply."""
+
+    def __init__(self, limit: int) -> None:
+        self.entries: list[FileStat] = []
+        self.invalid: list[str] = []
+        self._limit = limit
+
+    def add(self, event: Fields, _: bytes) -> None:
+        for path, stat in event.rows("rows"):
+            if _is_path(path):
+                self.entries.append(FileStat(path=WorkspacePath(path), stat=parse_stat(stat)))
+            else:
+                self.invalid.append(ascii(path)[1:-1])
+        if len(self.entries) > self._limit:
+            raise Malformed("more rows than were asked for")
 
 
 def _written(asked: WorkspacePath, fields: Fields) -> FileStat:

@@ -10,9 +10,10 @@ from pathlib import Path
 from vaporform_mcp.sandboxes.local import layout
 from vaporform_mcp.sandboxes.local.layout import Folder
 
-__all__ = ["clear", "read", "write"]
+__all__ = ["clear", "read", "tag", "write"]
 
 _HEAD = b"vaporform-mark 1 "
+_LONGEST_HEAD = 1024
 
 
 def read(folder: Folder) -> bytes | None:
@@ -23,6 +24,19 @@ def read(folder: Folder) -> bytes | None:
         return None
     born = layout.birth(folder.files)
     return mark if found and born is not None and head == _HEAD + born.encode() else None
+
+
+def tag(folder: Folder) -> str | None:
+    """Stands for the mark that `read` answers with: each that is written is a file of its own."""
+    try:
+        with folder.mark.open("rb") as file:
+            head, status = file.readline(_LONGEST_HEAD), os.fstat(file.fileno())
+    except FileNotFoundError:
+        return None
+    born = layout.birth(folder.files)
+    if born is None or head != _HEAD + born.encode() + b"\n":
+        return None
+    return f"{status.st_ino}-{status.st_size}-{status.st_mtime_ns}"
 
 
 def write(folder: Folder, mark: bytes, *, born: str) -> None:

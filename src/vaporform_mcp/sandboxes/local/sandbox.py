@@ -94,6 +94,11 @@ class LocalSandbox(Commands, Files):
         with disk_faults("the sandbox's mark cannot be read"):
             return await anyio.to_thread.run_sync(marks.read, self._folder)
 
+    async def mark_tag(self) -> str | None:
+        self.check()
+        with disk_faults("the sandbox's mark cannot be read"):
+            return await anyio.to_thread.run_sync(marks.tag, self._folder)
+
     async def write_mark(self, mark: bytes) -> None:
         async with self._marking:
             self.check()

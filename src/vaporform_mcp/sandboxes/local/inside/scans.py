@@ -1,16 +1,19 @@
-"""The `scan` request: a forked worker walks, the supervisor passes on what it finds."""
+"""The `scan` and `rescan` requests: a forked worker walks, the supervisor passes on what it finds."""
 
 from __future__ import annotations
 
 import fcntl
 import gc
+import itertools
+import json
 import os
 import signal
 import sys
 
 from .faults import Refused
 from .kernel import close_all_but, send_signal
-from .scanning import REPLY, ScanOrder, scan
+from .scanning import REPLY, WATCHED, ScanOrder, rescan, scan
+from .watching import Watch
 from .wire import HEADER
 
 __all__ = ["Scans"]
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
     from .loop import Loop
     from .request import Request
     from .root import Root
+
+    _Send = Callable[[bytes, bytes], None]
 
 MAX_SCANS = 16
 MAX_ROWS = 5_000_000
@@ -39,18 +44,19 @@ class Scans:
         self._root = root
         self._commands = commands
         self._running: set[_Scan] = set()
+        self._watches: dict[Connection, Watch] = {}
+        self._cursors = itertools.count(1)
 
     def operations(self) -> dict[str, Callable[[Request], None]]:
-        return {"scan": self._scan}
+        return {"scan": self._scan, "rescan": self._rescan}
 
     def disconnected(self, connection: Connection) -> None:
         for running in [each for each in self._running if each.request.connection is connection]:
             running.end()
+        self._take_watch(connection)
 
     def _scan(self, request: Request) -> None:
-        self._root.require()
-        if len(self._running) >= MAX_SCANS:
-            raise Refused("limit", f"{MAX_SCANS} scans of the workspace run already", "Try again in a moment.")
+        self._require_room()
         order = ScanOrder(
             request_id=request.number,
             under=request.text("under", ""),
@@ -58,22 +64,77 @@ class Scans:
             depth=request.optional_integer("depth"),
             limit=min(request.integer("limit", MAX_ROWS), MAX_ROWS),
         )
+        is_whole = not order.under and order.depth is None
+        watch = self._new_watch(request.connection, order.prune) if is_whole and request.flag("watch") else None
+        self._start(request, watch, lambda send: scan(self._root, order, watch, send))
+
+    def _rescan(self, request: Request) -> None:
+        self._require_room()
+        watch = self._watches.get(request.connection)
+        if watch is None or watch.cursor != request.integer("cursor"):
+            request.reply({"cursor": None})
+            return
+        # Away while the worker has it: nobody else reads it meanwhile, and if the worker fails it is not believed.
+        del self._watches[request.connection]
+        watch.cursor = next(self._cursors)
+        self._start(request, watch, lambda send: rescan(self._root, request.number, watch, send))
+
+    def _require_room(self) -> None:
+        self._root.require()
+        if len(self._running) >= MAX_SCANS:
+            raise Refused("limit", f"{MAX_SCANS} scans of the workspace run already", "Try again in a moment.")
+
+    def _new_watch(self, connection: Connection, prune: frozenset[bytes]) -> Watch | None:
+        self._take_watch(connection)
         try:
-            pid, output = _fork_worker(self._root, order)
+            watch = Watch(prune)
         except OSError:
+            return None  # other programs of the user's watch as much as is allowed
+        watch.cursor = next(self._cursors)
+        return watch
+
+    def _take_watch(self, connection: Connection) -> None:
+        watch = self._watches.pop(connection, None)
+        if watch is not None:
+            watch.close()
+
+    def _start(self, request: Request, watch: Watch | None, work: Callable[[_Send], None]) -> None:
+        try:
+            pid, output = _fork_worker(self._root, watch, work)
+        except OSError:
+            if watch is not None:
+                watch.close()
             raise Refused("limit", "the machine cannot start another process", "Stop some that run.") from None
-        running = _Scan(self._loop, request, pid, output, self._running.discard)
+        running = _Scan(self._loop, request, pid, output, watch, self)
         self._running.add(running)
         self._commands.adopt(pid, running.worker_ended)
 
+    def keep_watch(self, connection: Connection, watch: Watch) -> None:
+        self._take_watch(connection)
+        self._watches[connection] = watch
+
+    def forget(self, running: _Scan) -> None:
+        self._running.discard(running)
+
 
 class _Scan:
-    def __init__(self, loop: Loop, request: Request, pid: int, output: int, forget: Callable[[_Scan], None]) -> None:
+    """`watch` is believed again, and kept, once the worker has told what became of it."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        request: Request,
+        pid: int,
+        output: int,
+        watch: Watch | None,
+        scans: Scans,
+    ) -> None:
         self.request = request
+        self._watch = watch
         self._loop = loop
         self._pid = pid
         self._output = output
-        self._forget = forget
+        self._scans = scans
         self._buffer = bytearray()
         self._replied = False
         self._alive = True
@@ -91,7 +152,9 @@ class _Scan:
         self._output = -1
         if self._alive:
             send_signal(self._pid, signal.SIGKILL)
-        self._forget(self)
+        if self._watch is not None:
+            self._watch.close()
+        self._scans.forget(self)
 
     def _ready(self) -> None:
         try:
@@ -119,17 +182,32 @@ class _Scan:
         end = 1 + HEADER.size + sum(HEADER.unpack_from(buffer, 1))
         if len(buffer) < end:
             return False
-        self._replied = self._replied or buffer.startswith(REPLY)
-        self.request.connection.send(bytes(buffer[1:end]))
+        frame = bytes(buffer[1:end])
+        if buffer.startswith(WATCHED):
+            self._heed(json.loads(frame[HEADER.size :]))
+        else:
+            if buffer.startswith(REPLY):
+                self._replied = True
+            self.request.connection.send(frame)
         del buffer[:end]
         return True
+
+    def _heed(self, report: dict[str, list[object]]) -> None:
+        watch, self._watch = self._watch, None
+        if watch is None:
+            return
+        if self.request.connection.closed:
+            watch.close()
+        else:
+            watch.heed(report)
+            self._scans.keep_watch(self.request.connection, watch)
 
     def _resume(self) -> None:
         if self._output >= 0:
             self._loop.watch(self._output, self._ready)
 
 
-def _fork_worker(root: Root, order: ScanOrder) -> tuple[int, int]:
+def _fork_worker(root: Root, watch: Watch | None, work: Callable[[_Send], None]) -> tuple[int, int]:
     read_end, write_end = os.pipe()
     try:
         pid = os.fork()
@@ -139,7 +217,7 @@ def _fork_worker(root: Root, order: ScanOrder) -> tuple[int, int]:
         raise
     if pid == 0:
         try:
-            _work(root, order, write_end)
+            _work(root, watch, work, write_end)
         except BaseException as error:  # noqa: BLE001  # nothing of this process may go on as a second supervisor
             sys.excepthook(type(error), error, error.__traceback__)
             os._exit(1)
@@ -150,10 +228,10 @@ def _fork_worker(root: Root, order: ScanOrder) -> tuple[int, int]:
     return pid, read_end
 
 
-def _work(root: Root, order: ScanOrder, output: int) -> None:
+def _work(root: Root, watch: Watch | None, work: Callable[[_Send], None], output: int) -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     gc.disable()
-    close_all_but({output, root.descriptor})
+    close_all_but({output, root.descriptor} | ({watch.descriptor} if watch is not None else set()))
     _enlarge(output)
 
     def send(kind: bytes, frame: bytes) -> None:
@@ -161,7 +239,7 @@ def _work(root: Root, order: ScanOrder, output: int) -> None:
         while view:
             view = view[os.write(output, view) :]
 
-    scan(root, order, send)
+    work(send)
 
 
 def _enlarge(pipe: int) -> None:

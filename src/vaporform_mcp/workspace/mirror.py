@@ -20,6 +20,9 @@ __all__ = ["Mirror", "Rebase"]
 log = logging.getLogger(__name__)
 
 COMMIT_LIMIT_S = 10.0
+CHANGES_PER_S = 5_000
+"""A first revision has a whole project in it, which may have to go over a slow line."""
+
 APPEND_TRIES = 50
 TREE_TRIES = 5  # each is lost only to a commit and a prune that come between two reads
 FIRST_PAUSE_S = 1.0
@@ -140,7 +143,7 @@ class Mirror:
         revision. Raises `StoreUnavailable` or `SandboxLost`.
         """
         try:
-            with anyio.fail_after(COMMIT_LIMIT_S, shield=True):
+            with anyio.fail_after(COMMIT_LIMIT_S + len(changes) / CHANGES_PER_S, shield=True):
                 async with self._appending:
                     return await self._append(changes, read_at, rebase, made_by, label)
         except TimeoutError as error:

@@ -42,7 +42,7 @@ COMMAND_S = 10.0
 BYTES_PER_S = 256 * 1024
 """A command that carries much is given its time on a slow line as well."""
 
-ASKED_AT_ONCE = 128
+ASKED_AT_ONCE = 256
 """Names in one `$in`. Some servers compare every document with the whole list."""
 
 _AT_A_TIME = 8

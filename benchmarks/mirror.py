@@ -7,7 +7,8 @@ import dataclasses
 import importlib.metadata
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 if __name__ == "__main__":
@@ -33,6 +34,7 @@ ROUNDS = {100: 5, 1_000: 5, mirror_cases.COMPARED_FILES: 5, mirror_cases.WATCHED
 QUICK_ROUNDS = {100: 2, 1_000: 2}
 REVISIONS = (10, 100, 1_000, 10_000)
 QUICK_REVISIONS = (10, 100)
+ROWS = ("first", "again", "restore", "history", "tree", "tree-middle", "large-server", "large-supervisor")
 IDLE_LOAD = 0.5
 
 
@@ -43,47 +45,68 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--only", action="append", choices=NAMES, metavar="NAME", help=f"one of {', '.join(NAMES)}; can be repeated"
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write every sample there")
+    parser.add_argument("--rounds", type=int, metavar="N", help="so many for each size of project but the largest")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every sample there, as soon as it is taken")
     parser.add_argument("--write-docs", action="store_true", help="put tables and plot into docs/, samples beside this")
     asked = parser.parse_args(arguments)
     if asked.write_docs and (asked.quick or asked.only):
         parser.error("the page shows whole runs: --write-docs goes with neither --quick nor --only")
-    report = anyio.run(_measure, asked.only or NAMES, asked.quick)
+    report = anyio.run(_measure, asked)
     sys.stdout.write(report.markdown())
-    for place in (asked.json, RESULTS if asked.write_docs else None):
-        if place is not None:
-            place.parent.mkdir(exist_ok=True)
-            place.write_text(report.json(), encoding="utf-8")
     if asked.write_docs:
+        RESULTS.parent.mkdir(exist_ok=True)
+        RESULTS.write_text(report.json(), encoding="utf-8")
         write_docs(PAGE, report, "mirror measured")
         write_plot(RESULTS, PLOT)
     return 0
 
 
-async def _measure(names: Sequence[str], quick: bool) -> Report:
+async def _measure(asked: argparse.Namespace) -> Report:
     notes = _load_notes()
     present, versions = await _present(notes)
-    rows: list[Row] = []
     with temporary_folder() as folder:
-        if "copies" in names:
-            rows += await _copies(folder, present, QUICK_ROUNDS if quick else ROUNDS, notes)
-        if "revisions" in names:
-            _say("revisions")
-            rows += await mirror_limits.revisions(folder, QUICK_REVISIONS if quick else REVISIONS)
-        if "large" in names:
-            _say("a large file")
-            rows += await anyio.to_thread.run_sync(_large, folder, notes)
-        return Report(circumstances=here(folder, versions), rows=rows, notes=notes, baseline=GIT)
+        report = Report(circumstances=here(folder, versions), rows=[], notes=notes, baseline=GIT)
+        rows: list[Row] = []
+        for what, measure in _measures(folder, asked, present, notes):
+            sys.stderr.write(f"measuring {what}\n")
+            rows += await measure()
+            # Those of one kind together, whatever the order in which they were measured.
+            report = dataclasses.replace(report, rows=sorted(rows, key=lambda row: ROWS.index(row.key)))
+            if asked.json:
+                asked.json.write_text(report.json(), encoding="utf-8")
+        return report
 
 
-async def _copies(folder: Path, present: Sequence[Rival], rounds: dict[int, int], notes: list[str]) -> Sequence[Row]:
-    sizes: list[mirror_cases.CopyRows] = []
-    for count, times in rounds.items():
-        _say(f"copies of {count:,} files")
-        # The largest would take the slower ones many minutes, and is there for the mirror's own curve.
-        some = [each for each in present if count <= mirror_cases.COMPARED_FILES or each.name == GIT]
-        sizes.append(await mirror_cases.copies(folder, some, count, times, notes))
-    return [row for rows in zip(*(each.all for each in sizes), strict=True) for row in rows]
+def _measures(
+    folder: Path, asked: argparse.Namespace, present: Sequence[Rival], notes: list[str]
+) -> Iterator[tuple[str, Callable[[], Awaitable[Sequence[Row]]]]]:
+    """What is to be measured, by what is said meanwhile; the longest last."""
+    names: Sequence[str] = asked.only or NAMES
+    rounds = QUICK_ROUNDS if asked.quick else ROUNDS
+    *others, largest = (
+        (
+            f"copies of {count:,} files",
+            partial(
+                mirror_cases.copies,
+                folder,
+                # The largest would take the slower ones many minutes, and is there for the mirror's own curve.
+                [each for each in present if count <= mirror_cases.COMPARED_FILES or each.name == GIT],
+                count,
+                times if times == 1 else asked.rounds or times,
+                notes,
+            ),
+        )
+        for count, times in rounds.items()
+    )
+    if "copies" in names:
+        yield from others
+    if "revisions" in names:
+        counts = QUICK_REVISIONS if asked.quick else REVISIONS
+        yield "revisions", partial(mirror_limits.revisions, folder, counts)
+    if "large" in names:
+        yield "a large file", lambda: anyio.to_thread.run_sync(_large, folder, notes)
+    if "copies" in names:
+        yield largest
 
 
 async def _present(notes: list[str]) -> tuple[Sequence[Rival], Sequence[tuple[str, str]]]:
@@ -117,10 +140,6 @@ def _load_notes() -> list[str]:
     return [
         f"The machine had other work: its load was {load:.1f} when the run began. Read the ratios, and these with care."
     ]
-
-
-def _say(what: str) -> None:
-    sys.stderr.write(f"measuring {what}\n")
 
 
 if __name__ == "__main__":

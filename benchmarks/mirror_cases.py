@@ -11,7 +11,7 @@ from benchmarks.copies import GIT, Copier, CopyFailed, Rival, program, source
 from benchmarks.mirrored import mirror
 from benchmarks.samples import OURS, Row, Target, turns
 
-__all__ = ["COMPARED_FILES", "WATCHED_FILES", "CopyRows", "copies"]
+__all__ = ["COMPARED_FILES", "WATCHED_FILES", "copies"]
 
 COMPARED_FILES = 10_000
 WATCHED_FILES = 100_000
@@ -20,7 +20,7 @@ AGAIN = 5
 
 
 @dataclass(slots=True, kw_only=True)
-class CopyRows:
+class _CopyRows:
     """Of one size of project."""
 
     count: int
@@ -35,14 +35,10 @@ class CopyRows:
         self.again = _row("again", f"Ten changes in {self.count:,} files", like_git or watched)
         self.restore = _row("restore", f"All {self.count:,} files back", None)
 
-    @property
-    def all(self) -> Sequence[Row]:
-        return (self.first, self.again, self.restore)
 
-
-async def copies(folder: Path, rivals: Sequence[Rival], count: int, rounds: int, notes: list[str]) -> CopyRows:
+async def copies(folder: Path, rivals: Sequence[Rival], count: int, rounds: int, notes: list[str]) -> Sequence[Row]:
     """Every one in its turn, each on its own new copy; one that fails is missing from that round, and told."""
-    rows = CopyRows(count=count)
+    rows = _CopyRows(count=count)
     subjects: Sequence[Rival | None] = (None, *rivals)
     for number, rival in enumerate(turns(subjects, rounds)):
         name = OURS if rival is None else rival.name
@@ -59,10 +55,10 @@ async def copies(folder: Path, rivals: Sequence[Rival], count: int, rounds: int,
                 await _copy(copier, name, rows)
         except CopyFailed as error:
             notes.append(f"{name}, {count:,} files: {error}")
-    return rows
+    return (rows.first, rows.again, rows.restore)
 
 
-async def _copy(copier: Copier, name: str, rows: CopyRows) -> None:
+async def _copy(copier: Copier, name: str, rows: _CopyRows) -> None:
     rows.first.add(name, await copier.first() * 1000)
     for turn in range(1, AGAIN + 1):
         rows.again.add(name, await copier.again(turn) * 1000)

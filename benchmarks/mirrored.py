@@ -71,10 +71,11 @@ class _Mirror:
         return await self._sync(self.syncer, self.count)
 
     async def again(self, turn: int) -> float:
+        """As in the background: what the sandbox's watch vouches for is not looked at."""
         if self.syncer is None:
             raise AssertionError("the first sync comes first")
         await self.run(CHANGE, self.count, turn)
-        return await self._sync(self.syncer, CHANGED)
+        return await self._sync(self.syncer, CHANGED, thorough=False)
 
     async def restore(self) -> float:
         """The sandbox is lost; a server that is up, and has not seen it, rebuilds it."""
@@ -96,9 +97,9 @@ class _Mirror:
     async def end(self) -> None:
         await self.parts.provider.destroy(self.workspace_id, self.epoch)
 
-    async def _sync(self, syncer: Syncer, count: int) -> float:
+    async def _sync(self, syncer: Syncer, count: int, *, thorough: bool = True) -> float:
         began = anyio.current_time()
-        report = await syncer.run(made_by="benchmark")
+        report = await syncer.run(made_by="benchmark", thorough=thorough)
         took = anyio.current_time() - began
         if report.changed != count or report.problems:
             raise CopyFailed(f"a sync took {report.changed} changes for {count}: {list(report.problems[:3])}")

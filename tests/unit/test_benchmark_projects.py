@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+from benchmarks.mirror import PAGE, PLOT, RESULTS
 from benchmarks.plot import write_plot
 from benchmarks.projects import CHANGE, CHANGED, FILL, arguments
 from vaporform_mcp.workspace.files import digest_of
@@ -58,3 +60,14 @@ def test_the_plot_has_a_curve_for_each_subject_that_was_measured(tmp_path: Path)
     drawn = ET.parse(plot)  # noqa: S314  # our own
     curves = drawn.findall(".//{http://www.w3.org/2000/svg}polyline")
     assert [len(str(curve.get("points")).split()) for curve in curves] == [3, 3]
+
+
+def test_the_page_and_its_plot_are_of_the_samples_that_are_kept(tmp_path: Path) -> None:
+    write_plot(RESULTS, tmp_path / "mirror.svg")
+    assert (tmp_path / "mirror.svg").read_bytes() == PLOT.read_bytes()
+    page = PAGE.read_text(encoding="utf-8")
+    for row in json.loads(RESULTS.read_text(encoding="utf-8"))["rows"]:
+        shown = re.search(rf"^\| {re.escape(row['title'])} .*$", page, re.MULTILINE)
+        assert shown, row["title"]
+        verdict = {None: "", True: "met", False: "**missed**"}[row["met"]]
+        assert verdict in shown[0]

@@ -12,7 +12,16 @@ from dataclasses import dataclass, field
 from vaporform_mcp.exclusions import Exclusions
 from vaporform_mcp.types import Change, Entry, EntryKind, Stat, WorkspacePath
 
-__all__ = ["CLOCK_GRAIN_NS", "MIRRORED", "Index", "Nominated", "changes_between", "is_unchanged", "nominate"]
+__all__ = [
+    "CLOCK_GRAIN_NS",
+    "MIRRORED",
+    "Index",
+    "Nominated",
+    "changes_between",
+    "folders_of",
+    "is_unchanged",
+    "nominate",
+]
 
 CLOCK_GRAIN_NS = 20_000_000
 """Two changes closer than this may bear one time stamp: kernels stamp files by a tick of 1 to 10 ms."""
@@ -79,7 +88,7 @@ def nominate(
         else:
             read.append((path, stat))
     unseen = [path for path in tree if path not in seen]
-    covered = {path for path in unseen if not leaves.isdisjoint(_folders_of(path))}
+    covered = {path for path in unseen if not leaves.isdisjoint(folders_of(path))}
     return Nominated(
         read=read,
         unlisted=[path for path in unseen if path not in covered] if complete else [],
@@ -105,7 +114,8 @@ def _same_file(known: Entry, entry: Entry) -> bool:
     return (known.kind, known.mode, known.digest) == (entry.kind, entry.mode, entry.digest)
 
 
-def _folders_of(path: str) -> Iterator[str]:
+def folders_of(path: str) -> Iterator[str]:
+    """The folders on the way to it, innermost first."""
     while "/" in path:
         path = path.rpartition("/")[0]
         yield path

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from vaporform_mcp.exclusions import IGNORE_FILE, Exclusions
 from vaporform_mcp.sandboxes.base import FileFault, Rescan, Sandbox, Scan
-from vaporform_mcp.sync import MIRRORED, is_unchanged, nominate
+from vaporform_mcp.sync import MIRRORED, folders_of, is_unchanged, nominate
 from vaporform_mcp.types import Entry, Stat, WorkspacePath
 from vaporform_mcp.workspace.marks import Mark
 from vaporform_mcp.workspace.mirror import Mirror
@@ -90,6 +90,16 @@ async def glimpse(
     about = {*scanned, *unseen, *rescan.gone, *_under(rescan.lost, everything)}
     tree = {path: everything[path] for path in about if path in everything}
     nominated = nominate(scanned.items(), mark.index, tree, complete=True, exclusions=exclusions, suspects=tree)
+    leaves = {path for path, stat in scanned.items() if stat.kind in MIRRORED} | {path for path, _ in present}
+    moved_on = {*scanned, *rescan.gone}
+    # What is reached through a symlink lies elsewhere, under a name of its own.
+    present = [
+        item
+        for item in present
+        if not any(
+            folder in leaves or (folder in everything and folder not in moved_on) for folder in folders_of(item[0])
+        )
+    ]
     shown = {path for path, _ in present}
     doubted = {*suspects, *standing.kept}
     return Look(

@@ -61,7 +61,7 @@ def rounds_of_syncs(machine: Machine, *, short: int) -> None:
         assert stored["told.txt"] == told
         for name in synced.keys() | live.keys() | stored.keys():
             assert stored.get(name) in (synced.get(name), live.get(name)), (number, name)
-    assert moments.in_time
+    moments.assert_some_in_time()
     with machine.server() as server:
         server.call("open_workspace", name="default")
         assert server.call("attempt_completion", result="finished").facts["mirrored"]
@@ -139,7 +139,7 @@ def rounds_of_restores(machine: Machine, *, short: int) -> None:
                 assert "Not as at" not in answer.text, answer.text
         machine.assert_is_sound()
         assert label_of(machine.stored(), points) in {here, there}
-    assert moments.in_time
+    moments.assert_some_in_time()
     with machine.server() as server:
         server.call("open_workspace", name="default")
         for label in "ab":

@@ -49,7 +49,7 @@ def test_a_prune_killed_at_any_moment_loses_nothing_that_is_kept_and_repeated_it
                 kept = anyio.run(checked, machine.settings, trees)
                 assert kept == {*sorted(kept)[-KEPT:], *(each for each in kept if each % CHECKPOINT == 0)}
                 anyio.run(assert_nothing_is_left, machine.settings)
-        assert moments.in_time
+        moments.assert_some_in_time()
 
 
 async def made(settings: Settings) -> None:
@@ -138,7 +138,7 @@ def test_an_export_killed_at_any_moment_leaves_no_half_file_and_repeated_it_fini
             if bundle.exists():
                 assert_holds(machine, bundle, trees, tmp_path / f"{number}")
                 bundle.unlink()
-        assert moments.in_time
+        moments.assert_some_in_time()
         finished(command, machine)
         assert_holds(machine, bundle, trees, tmp_path / "last")
         assert list(bundle.parent.iterdir()) == [bundle], "what was killed has left something"
@@ -163,7 +163,7 @@ def test_an_import_killed_at_any_moment_shows_nothing_or_all_and_repeated_it_fin
             assert anyio.run(head_in, machine.settings, f"copy-{number}") == head
             assert anyio.run(tree_in, machine.settings, f"copy-{number}") == trees[max(trees)]
             anyio.run(forget, machine.settings, f"copy-{number}")
-        assert moments.in_time
+        moments.assert_some_in_time()
         anyio.run(checked, machine.settings, trees)
 
 

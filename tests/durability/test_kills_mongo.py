@@ -58,6 +58,7 @@ def test_a_server_killed_while_it_restores_from_mongo_leaves_one_whole_tree_or_t
     rounds_of_restores(machine, short=2)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(bool(os.environ.get("TEST_MONGODB_URI")), reason="only a database of our own may be killed")
 def test_a_database_killed_while_files_are_written_loses_nothing_that_was_answered_and_follows_once_it_is_back(
     tmp_path: Path,

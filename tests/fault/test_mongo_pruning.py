@@ -1,0 +1,78 @@
+"""Servers that prune a MongoDB database while others read, commit and put: what is kept stays whole for all of them."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests import mongod
+from tests.contract.stores import Clock, append, blob, digest_of, file, make_workspace, path, streamed, write
+from tests.mongowire import Hold, Rule, Wire, asleep
+from vaporform_mcp.errors import Conflict
+from vaporform_mcp.stores.base import Adopted, Store
+from vaporform_mcp.stores.mongo import MongoStore, open_mongo
+from vaporform_mcp.types import Change, Entry, Revision, TreeCount
+
+pytestmark = pytest.mark.skipif(mongod.is_given, reason="the way to that server may have a login and TLS")
+
+HOUR_S = 3600.0
+GRACE_S = 60.0
+
+
+async def test_what_was_removed_stays_so_for_a_server_that_remembers_the_tree_from_before_a_prune(
+    sleeper: MongoStore, other: Store
+) -> None:
+    workspace = await make_workspace(other)
+    await write(other, workspace, {"gone.txt": b"1", "kept.txt": b"1"})
+    assert len(await sleeper.tree(workspace)) == 2
+    await write(other, workspace, {"gone.txt": None})
+    await write(other, workspace, {"kept.txt": b"3"})
+    await other.prune(workspace, keep_after=2, grace_s=GRACE_S)
+    assert await sleeper.tree(workspace) == {"kept.txt": file(b"3")}
+    assert (await append(sleeper, workspace, {"kept.txt": file(b"3", mode=0o755)})).number == 4
+    assert await sleeper.count(workspace) == TreeCount(files=1, size_bytes=1)
+
+
+async def test_what_was_removed_stays_so_when_a_tree_from_before_was_folded_and_its_history_pruned(
+    sleeper: MongoStore, other: Store
+) -> None:
+    workspace = await make_workspace(other)
+    await other.put_blobs([blob(b"1")])
+    names = [f"{number}.txt" for number in range(300)]
+    await append(other, workspace, dict.fromkeys(names, file(b"1")))
+    await append(other, workspace, dict.fromkeys(names[1:]))  # so much that the tree is folded
+    await append(other, workspace, {names[0]: None, "kept.txt": file(b"1")})
+    await append(other, workspace, {"kept.txt": file(b"1", mode=0o755)})
+    await other.prune(workspace, keep_after=3, grace_s=GRACE_S)
+    assert await sleeper.tree(workspace) == {"kept.txt": file(b"1", mode=0o755)}
+    assert await sleeper.entries(workspace, [path(names[0])], 4) == {}
+
+
+async def large_history(store: Store) -> tuple[str, dict[str, Entry]]:
+    """A workspace whose first revision does not fit into one document, and the tree of its newest."""
+    workspace = await make_workspace(store)
+    await store.put_blobs([blob(b"1"), blob(b"2"), blob(b"3")])
+    entries = {f"src/{number}.py": file(b"1") for number in range(400)}
+    await append(store, workspace, entries)
+    await append(store, workspace, {"src/0.py": file(b"2")})
+    await append(store, workspace, {"src/1.py": file(b"3")})
+    return workspace, {**entries, "src/0.py": file(b"2"), "src/1.py": file(b"3")}
+
+
+@pytest.mark.parametrize("place", range(6))
+async def test_a_reader_that_slept_while_another_pruned_reads_the_whole_tree(
+    wire: Wire, sleeper: MongoStore, other: Store, place: int
+) -> None:
+    workspace, tree = await large_history(other)
+    read: list[object] = []
+
+    async def work() -> None:
+        read.append(await sleeper.tree(workspace))
+
+    async def meanwhile() -> None:
+        await other.prune(workspace, keep_after=2, grace_s=GRACE_S)
+
+    assert await asleep(wire, Rule(act=Hold(), skip=place, times=1), work, meanwhile) is None
+    assert read == [tree]
+    read.clear()
+    await work()
+    assert read == [tree]

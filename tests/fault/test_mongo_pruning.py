@@ -76,3 +76,44 @@ async def test_a_reader_that_slept_while_another_pruned_reads_the_whole_tree(
     read.clear()
     await work()
     assert read == [tree]
+
+
+async def test_an_append_that_slept_is_not_confirmed_by_another_that_slept_as_long(
+    wire: Wire, sleeper: MongoStore, other: Store, database: str
+) -> None:
+    workspace = await make_workspace(other)
+    await write(other, workspace, {"a.txt": b"1"}, label="kept")
+    await other.put_blobs([blob(b"stale"), blob(b"late")])
+    async with open_mongo(mongod.shared.uri(), database) as third:
+        assert len(await third.tree(workspace)) == len(await sleeper.tree(workspace)) == 1
+
+        async def work() -> None:
+            await append(sleeper, workspace, {"stale.txt": file(b"stale")}, parent=1)
+
+        for number in range(2, 6):
+            await write(other, workspace, {"a.txt": b"%d" % number})
+        await other.prune(workspace, keep_after=4, grace_s=GRACE_S)
+
+        async def meanwhile() -> None:
+            with pytest.raises(Conflict):
+                await append(third, workspace, {"late.txt": file(b"late")}, parent=1)
+
+        rule = Rule(act=Hold(), command="find", collection="workspaces", times=1)
+        assert isinstance(await asleep(wire, rule, work, meanwhile), Conflict)
+        assert await third.tree(workspace) == await other.tree(workspace) == {"a.txt": file(b"5")}
+
+
+async def test_a_history_that_is_adopted_follows_the_head_also_where_a_prune_took_what_was_in_the_way(
+    sleeper: MongoStore, other: Store
+) -> None:
+    workspace = await make_workspace(other)
+    await write(other, workspace, {"a.txt": b"1"}, label="kept")
+    assert len(await sleeper.tree(workspace)) == 1
+    await write(other, workspace, {"b.txt": b"2"})
+    await write(other, workspace, {"c.txt": b"3"})
+    await other.prune(workspace, keep_after=2, grace_s=GRACE_S)
+    eight = Revision(number=8, id="eight", epoch=0, time=1.0, made_by="git", label=None, added=1, changed=0, removed=0)
+    change = Change(path=path("adopted.txt"), entry=file(b"1"))
+    await sleeper.adopt(workspace, [Adopted(revision=eight, changes=[change])])
+    assert await sleeper.tree(workspace) == await other.tree(workspace)
+    assert await sleeper.count(workspace) == TreeCount(files=4, size_bytes=4)

@@ -78,6 +78,37 @@ async def test_a_reader_that_slept_while_another_pruned_reads_the_whole_tree(
     assert read == [tree]
 
 
+@pytest.mark.parametrize(
+    ("command", "collection", "skip"), [("insert", "changes", 0), *(("update", "revisions", n) for n in (0, 1))]
+)
+async def test_a_prune_that_slept_while_another_removed_left_overs_keeps_what_it_takes_over(
+    wire: Wire,
+    sleeper: MongoStore,
+    other: Store,
+    clock: Clock,
+    database: str,
+    command: str,
+    collection: str,
+    skip: int,
+) -> None:
+    workspace, tree = await large_history(other)
+
+    async def work() -> None:
+        await sleeper.prune(workspace, keep_after=2, grace_s=HOUR_S * 9)
+
+    async def meanwhile() -> None:
+        clock.now += HOUR_S * 2
+        await other.prune(workspace, keep_after=0, grace_s=GRACE_S)
+
+    rule = Rule(act=Hold(), command=command, collection=collection, skip=skip, times=1)
+    if await asleep(wire, rule, work, meanwhile) is not None:  # told that it is to be repeated
+        assert await other.tree(workspace, 2) == {**tree, "src/1.py": file(b"1")}
+        await work()
+    async with open_mongo(mongod.shared.uri(), database) as fresh:
+        assert await fresh.tree(workspace) == tree
+    assert [revision.number for revision in await other.log(workspace)] == [3]
+
+
 async def test_an_append_that_slept_is_not_confirmed_by_another_that_slept_as_long(
     wire: Wire, sleeper: MongoStore, other: Store, database: str
 ) -> None:

@@ -148,3 +148,28 @@ async def test_a_history_that_is_adopted_follows_the_head_also_where_a_prune_too
     await sleeper.adopt(workspace, [Adopted(revision=eight, changes=[change])])
     assert await sleeper.tree(workspace) == await other.tree(workspace)
     assert await sleeper.count(workspace) == TreeCount(files=4, size_bytes=4)
+
+
+@pytest.mark.parametrize(
+    ("command", "collection"),
+    [("insert", "blobs.files"), ("insert", "blobs.chunks"), ("aggregate", "blobs.chunks"), ("update", "blobs.files")],
+)
+async def test_a_stream_that_slept_while_another_pruned_is_whole_or_not_there(
+    wire: Wire, sleeper: MongoStore, other: Store, clock: Clock, command: str, collection: str
+) -> None:
+    workspace = await make_workspace(sleeper)
+    content = bytes(range(256)) * 3000
+    digest = digest_of(content)
+
+    async def work() -> None:
+        await sleeper.put_large_blob(digest, len(content), streamed(content, 100_000), "text/plain")
+
+    async def meanwhile() -> None:
+        clock.now += HOUR_S * 2
+        await other.prune(workspace, keep_after=0, grace_s=GRACE_S)
+
+    await asleep(wire, Rule(act=Hold(), command=command, collection=collection, times=1), work, meanwhile)
+    if not await other.missing([digest]):
+        assert await other.get_blobs([digest]) == {digest: content}
+    await work()
+    assert await other.get_blobs([digest]) == {digest: content}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections import Counter
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,7 +18,9 @@ from anyio.abc import SocketAttribute, SocketStream, TaskGroup
 from bson import BSON
 from pymongo.uri_parser import parse_uri
 
-__all__ = ["Cut", "Hold", "Lose", "Refuse", "Rule", "Slow", "Wire", "wire_to"]
+from vaporform_mcp.errors import VaporformError
+
+__all__ = ["Cut", "Hold", "Lose", "Refuse", "Rule", "Slow", "Wire", "asleep", "wire_to"]
 
 _HEADER = struct.Struct("<iiii")
 _OP_MSG = 2013
@@ -223,6 +225,36 @@ async def wire_to(uri: str) -> AsyncGenerator[Wire]:
         finally:
             await wire.stop()
             group.cancel_scope.cancel()
+
+
+async def asleep(
+    wire: Wire, rule: Rule, work: Callable[[], Awaitable[object]], meanwhile: Callable[[], Awaitable[object]]
+) -> VaporformError | None:
+    """Do `work` up to the command that the rule holds, then `meanwhile`, then the rest; answers with how work failed.
+
+    Work that ends before that command is followed by `meanwhile`.
+    """
+    hold = rule.act
+    assert isinstance(hold, Hold)
+    wire.add(rule)
+    failure: VaporformError | None = None
+
+    async def run() -> None:
+        nonlocal failure
+        try:
+            await work()
+        except VaporformError as error:
+            failure = error
+        finally:
+            hold.reached.set()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(run)
+        await hold.reached.wait()
+        await meanwhile()
+        hold.opened.set()
+    wire.rules.clear()
+    return failure
 
 
 async def _read(stream: SocketStream) -> bytes | None:

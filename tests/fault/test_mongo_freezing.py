@@ -2,86 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator
-
-import anyio
 import pytest
 
 from tests import mongod
 from tests.contract.stores import Clock, append, blob, digest_of, file, make_workspace, path, streamed, write
-from tests.mongowire import Cut, Hold, Refuse, Rule, Wire, wire_to
+from tests.mongowire import Cut, Hold, Refuse, Rule, Wire, asleep
 from vaporform_mcp.errors import Conflict, NotFound, StoreUnavailable, VaporformError
 from vaporform_mcp.stores.base import Adopted, Store
-from vaporform_mcp.stores.mongo import MongoStore, open_mongo
+from vaporform_mcp.stores.mongo import MongoStore
 from vaporform_mcp.types import Change, Revision
 
 pytestmark = pytest.mark.skipif(mongod.is_given, reason="the way to that server may have a login and TLS")
 
 HOUR_S = 3600.0
 GRACE_S = 60.0
-
-
-@pytest.fixture
-def clock() -> Clock:
-    """Of all servers, counting the time that they sleep."""
-    return Clock()
-
-
-@pytest.fixture
-def database() -> Generator[str]:
-    with mongod.dropped(mongod.shared.uri()) as name:
-        yield name
-
-
-@pytest.fixture
-async def wire() -> AsyncGenerator[Wire]:
-    async with wire_to(mongod.shared.uri()) as made:
-        yield made
-
-
-@pytest.fixture
-async def sleeper(wire: Wire, database: str, clock: Clock) -> AsyncIterator[MongoStore]:
-    """The store of the server that sleeps."""
-    async with open_mongo(wire.uri, database, clock=clock) as opened:
-        await opened.list_workspaces("ada")
-        yield opened
-
-
-@pytest.fixture
-async def other(database: str, clock: Clock) -> AsyncIterator[Store]:
-    """The store of a server that does not."""
-    async with open_mongo(mongod.shared.uri(), database, clock=clock) as opened:
-        yield opened
-
-
-async def asleep(
-    wire: Wire, rule: Rule, work: Callable[[], Awaitable[object]], meanwhile: Callable[[], Awaitable[object]]
-) -> VaporformError | None:
-    """Do `work` up to the command that the rule holds, then `meanwhile`, then the rest; answers with how work failed.
-
-    Work that ends before that command is followed by `meanwhile`.
-    """
-    hold = rule.act
-    assert isinstance(hold, Hold)
-    wire.add(rule)
-    failure: VaporformError | None = None
-
-    async def run() -> None:
-        nonlocal failure
-        try:
-            await work()
-        except VaporformError as error:
-            failure = error
-        finally:
-            hold.reached.set()
-
-    async with anyio.create_task_group() as group:
-        group.start_soon(run)
-        await hold.reached.wait()
-        await meanwhile()
-        hold.opened.set()
-    wire.rules.clear()
-    return failure
 
 
 @pytest.mark.parametrize("place", range(6))

@@ -4,8 +4,9 @@ half there.
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Generator
+from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import anyio
@@ -13,25 +14,13 @@ import pytest
 
 from tests import mongod
 from tests.contract.stores import append, blob, digest_of, file, make_workspace, record, streamed, write
-from tests.mongowire import Cut, Lose, Refuse, Rule, Slow, Wire, wire_to
+from tests.mongowire import Cut, Lose, Refuse, Rule, Slow, Wire
 from vaporform_mcp.errors import NotFound, StoreUnavailable
 from vaporform_mcp.stores.base import Store
 from vaporform_mcp.stores.mongo import MongoStore, open_mongo
 from vaporform_mcp.types import Digest
 
 pytestmark = pytest.mark.skipif(mongod.is_given, reason="the way to that server may have a login and TLS")
-
-
-@pytest.fixture
-def database() -> Generator[str]:
-    with mongod.dropped(mongod.shared.uri()) as name:
-        yield name
-
-
-@pytest.fixture
-async def wire() -> AsyncGenerator[Wire]:
-    async with wire_to(mongod.shared.uri()) as made:
-        yield made
 
 
 @pytest.fixture
@@ -223,12 +212,22 @@ async def test_a_server_that_was_never_there_is_told(database: str) -> None:
     assert "secret" not in f"{told.value.message} {told.value.hint}"
 
 
-@pytest.mark.parametrize("uri", ["mongodb://a:b@c@d/", "mongodb://host:notaport/"])
+@pytest.mark.parametrize(
+    "uri", ["mongodb://a:b@c@d/", "mongodb://host:notaport/", "mongodb://a:b@host/?tls=true&tlsCAFile=/not/there"]
+)
 async def test_a_uri_that_cannot_be_used_is_told_without_it(uri: str) -> None:
     with pytest.raises(StoreUnavailable, match="URI cannot be used") as told:
         async with open_mongo(uri, "x") as store:
             await store.list_workspaces("ada")
     assert uri not in f"{told.value.message} {told.value.hint}"
+
+
+async def test_what_is_kept_is_not_logged_however_much_is(store: MongoStore, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    workspace = await make_workspace(store)
+    await write(store, workspace, {"secret-name.txt": b"1"})
+    assert await store.tree(workspace) == {"secret-name.txt": file(b"1")}
+    assert "secret-name" not in caplog.text
 
 
 async def test_a_database_of_a_newer_version_is_refused_and_left_as_it_is(database: str) -> None:

@@ -22,7 +22,7 @@ from vaporform_mcp.stores.mongo.trees import Known, Trees
 from vaporform_mcp.stores.records import not_there
 from vaporform_mcp.types import Digest, Entry, Revision, WorkspacePath
 
-__all__ = ["Draft", "commit", "effective", "keep_changes"]
+__all__ = ["Draft", "commit", "effective", "has_parts", "keep_changes"]
 
 _TRIES = 10
 _PARTS_AT_ONCE = 8
@@ -85,19 +85,19 @@ async def _try(tables: Tables, trees: Trees, workspace_id: str, known: Known, dr
         return await _settle(tables, known.key, document)
     missing: frozenset[Digest] = frozenset()
     state: Doc | None = None
-    has_parts = True
+    is_whole = True
 
     async def look() -> None:
-        nonlocal missing, has_parts
+        nonlocal missing, is_whole
         missing = await blobs.check_kept(tables.files, frozenset(named.values())) if named else frozenset()
-        has_parts = await _has_parts(tables, document)
+        is_whole = await has_parts(tables, document)
 
     async def ask() -> None:
         nonlocal state
         state = await tables.workspaces.one({"_id": workspace_id, "key": known.key}, fields={"pruned_to": 1})
 
     await together(look, ask)
-    if state is None or state["pruned_to"] >= document["number"] or missing or not has_parts:
+    if state is None or state["pruned_to"] > document["parent"] or missing or not is_whole:
         await tables.revisions.delete({"_id": document["_id"], "pending": True})
         await _drop_parts(tables, parts)
         if state is None:
@@ -108,7 +108,8 @@ async def _try(tables: Tables, trees: Trees, workspace_id: str, known: Known, dr
             raise NotFound(
                 f"the content of {path} is not in the store", hint="Put the file's content again, then repeat."
             )
-        return None  # the head is elsewhere, or its parts were taken for left-overs
+        # What followed the parent was pruned, so the head is elsewhere; or its parts were taken for left-overs.
+        return None
     if not await _confirm(tables, document["_id"]):
         return None
     revision = revision_of(document)
@@ -211,19 +212,22 @@ async def _settle(tables: Tables, key: ObjectId, refused: Doc) -> Revision | Non
 
 
 async def _is_sound(tables: Tables, key: ObjectId, pending: Doc) -> bool:
-    """Whether it follows the revision that its writer saw, and everything that it names is kept."""
+    """Whether it follows the revision that its writer saw, which is the head, and everything that it names is kept."""
+    state = await tables.workspaces.one({"key": key}, fields={"pruned_to": 1})
+    if state is None or state["pruned_to"] > pending["parent"]:
+        return False  # what followed its parent was pruned
     if pending["follows"] is not None:
         condition = {"_id": pending["follows"], "workspace": key, "number": pending["parent"], "pending": None}
         if await tables.revisions.one(condition, fields={"_id": 1}) is None:
             return False
-    if not await _has_parts(tables, pending):
+    if not await has_parts(tables, pending):
         return False
     steps = (await history.steps_of(tables, [pending]))[pending["number"]]
     named = frozenset(step.entry.digest for step in steps if step.entry is not None)
     return not await blobs.check_kept(tables.files, named)
 
 
-async def _has_parts(tables: Tables, document: Doc) -> bool:
+async def has_parts(tables: Tables, document: Doc) -> bool:
     """Whether its parts are there and no prune is about to drop them: one that is, marks them and then looks for us."""
     if "parts" not in document:
         return True

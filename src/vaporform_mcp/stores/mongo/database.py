@@ -8,7 +8,7 @@ from functools import partial
 
 import anyio
 from pymongo import AsyncMongoClient
-from pymongo.errors import ConfigurationError, InvalidURI, PyMongoError
+from pymongo.errors import PyMongoError
 
 from vaporform_mcp import __version__
 from vaporform_mcp.errors import StoreUnavailable
@@ -18,6 +18,8 @@ from vaporform_mcp.stores.mongo.tables import COMMAND_S, Doc, Table, bounded, to
 __all__ = ["SCHEMA_VERSION", "Database", "Tables"]
 
 log = logging.getLogger(__name__)
+# The driver tells there of each command with all that is in it: names, contents, environments.
+logging.getLogger("pymongo.command").setLevel(logging.INFO)
 
 SCHEMA_VERSION = 1
 SELECT_MS = 1500
@@ -55,7 +57,7 @@ class Database:
                 tz_aware=True,
             )
             self._database = self._client[name]
-        except (ConfigurationError, InvalidURI, PyMongoError, ValueError, TypeError) as error:
+        except (PyMongoError, OSError, ValueError, TypeError) as error:  # OSError: a file that it names
             # Without its text, which may quote the password.
             raise StoreUnavailable(
                 f"the MongoDB URI cannot be used ({type(error).__name__})",

@@ -5,10 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from vaporform_mcp.errors import StoreUnavailable
 from vaporform_mcp.stores.mongo.tables import Doc
 from vaporform_mcp.types import Digest, Entry, EntryKind, Revision, WorkspacePath
 
-__all__ = ["Step", "Tree", "change_document", "entry_of", "fit_inline", "parts_of", "revision_of", "step_of", "under"]
+__all__ = [
+    "Step",
+    "Torn",
+    "Tree",
+    "change_document",
+    "entry_of",
+    "fit_inline",
+    "parts_of",
+    "revision_of",
+    "step_of",
+    "under",
+]
 
 Tree = Mapping[WorkspacePath, Entry | None]
 """What paths are or become; None where one is removed."""
@@ -26,6 +38,13 @@ class Step:
     path: WorkspacePath
     entry: Entry | None
     number: int
+
+
+class Torn(StoreUnavailable):
+    """What was read in several documents is no longer there in all of them: a prune took it meanwhile."""
+
+    def __init__(self) -> None:
+        super().__init__("the history was pruned while it was read", hint="Repeat the call.")
 
 
 def change_document(path: WorkspacePath, entry: Entry | None, made_in: int | None = None) -> Doc:

@@ -15,7 +15,7 @@ from bson import ObjectId
 
 from vaporform_mcp.errors import StoreUnavailable
 from vaporform_mcp.stores.mongo.database import Tables
-from vaporform_mcp.stores.mongo.entries import change_document, entry_of, parts_of
+from vaporform_mcp.stores.mongo.entries import Torn, change_document, entry_of, parts_of
 from vaporform_mcp.stores.mongo.tables import Doc
 from vaporform_mcp.types import Entry, WorkspacePath
 
@@ -47,9 +47,13 @@ def is_due(steps: int, files: int) -> bool:
     return steps > _FEWEST_STEPS + 2 * files
 
 
-async def find(tables: Tables, key: ObjectId, at: int) -> Fold:
-    """The latest fold up to revision `at`, its first page with it; the empty tree at 0 where there is none."""
-    page = await tables.folds.one({"workspace": key, "page": 0, "number": {"$lte": at}}, last="number")
+async def find(tables: Tables, state: Doc, at: int) -> Fold:
+    """The latest fold up to revision `at`, its first page with it; the empty tree at 0 where there is none.
+
+    None from before what was pruned: of what was removed after it, the revisions that are kept need not tell.
+    """
+    numbers = {"$gt": state["pruned_to"], "$lte": at}
+    page = await tables.folds.one({"workspace": state["key"], "page": 0, "number": numbers}, last="number")
     if page is None:
         return NOTHING
     return Fold(number=page["number"], firsts=page["firsts"], entries=page["entries"])
@@ -58,7 +62,10 @@ async def find(tables: Tables, key: ObjectId, at: int) -> Fold:
 async def load(
     tables: Tables, key: ObjectId, fold: Fold, paths: Collection[WorkspacePath] | None = None
 ) -> dict[WorkspacePath, Entry]:
-    """The fold's entries, or those of `paths` alone, for which only the pages that may have them are read."""
+    """The fold's entries, or those of `paths` alone, for which only the pages that may have them are read.
+
+    Raises `Torn`.
+    """
     wanted = (
         range(len(fold.firsts))
         if paths is None
@@ -69,6 +76,8 @@ async def load(
     if further:
         condition: Doc = {"workspace": key, "number": fold.number}
         pages = await tables.folds.named("page", further, also=condition, fields={"entries": 1})
+        if len(pages) < len(further):
+            raise Torn
         documents = [*documents, *(document for page in pages for document in page["entries"])]
     return {
         document["path"]: entry

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, TypeVar
 
 from bson import ObjectId
 
 from vaporform_mcp.errors import NotFound
 from vaporform_mcp.stores.mongo import folds
 from vaporform_mcp.stores.mongo.database import Tables
-from vaporform_mcp.stores.mongo.entries import Step, revision_of, step_of, under
+from vaporform_mcp.stores.mongo.entries import Step, Torn, revision_of, step_of, under
 from vaporform_mcp.stores.mongo.tables import Doc
 from vaporform_mcp.stores.mongo.workspaces import state_of
 from vaporform_mcp.types import Change, Entry, Revision, WorkspacePath
@@ -32,6 +33,9 @@ __all__ = [
 
 _HEAD = {"changes": 0}
 _NOWHERE = 2**62
+_TRIES = 5  # each is lost only to a prune that comes while it reads
+
+T = TypeVar("T")
 
 
 async def newest(tables: Tables, state: Doc) -> Doc | None:
@@ -52,13 +56,18 @@ async def since(tables: Tables, state: Doc, after: int, upto: int = _NOWHERE) ->
 
 
 async def steps_of(tables: Tables, documents: Sequence[Doc]) -> dict[int, list[Step]]:
-    """What each of these revisions bears, by its number: its own changes, and those of pruned ones before it."""
+    """What each of these revisions bears, by its number: its own changes, and those of pruned ones before it.
+
+    Raises `Torn`.
+    """
     parts: dict[ObjectId, list[Doc]] = {document["parts"]: [] for document in documents if "parts" in document}
     for part in await tables.changes.named("revision", list(parts)):
         parts[part["revision"]].append(part)
     steps: dict[int, list[Step]] = {}
     for document in documents:
         number = document["number"]
+        if "parts" in document and len(parts[document["parts"]]) != document["part_count"]:
+            raise Torn
         pieces = [document] if "parts" not in document else sorted(parts[document["parts"]], key=_part)
         steps[number] = [step_of(change, number) for piece in pieces for change in piece["changes"]]
     return steps
@@ -73,50 +82,72 @@ async def check_kept(tables: Tables, state: Doc, number: int) -> None:
         raise NotFound(f"there is no revision {number}", hint="It never was, or was pruned; look at the newest.")
 
 
+async def _steady(tables: Tables, workspace_id: str, read: Callable[[Doc], Awaitable[T]]) -> T:
+    """What `read` makes of the workspace's state; once more where a prune dropped meanwhile what that says is there.
+
+    A prune says first what it drops, so what was read between two looks that agree is whole.
+    """
+    state = await state_of(tables.workspaces, workspace_id)
+    for _ in range(_TRIES):
+        found: list[T] = []
+        with suppress(Torn):
+            found.append(await read(state))
+        before, state = state, await state_of(tables.workspaces, workspace_id)
+        if found and (before["key"], before["pruned_to"]) == (state["key"], state["pruned_to"]):
+            return found[0]
+    raise Torn
+
+
 async def tree(tables: Tables, workspace_id: str, at: int) -> tuple[dict[WorkspacePath, Entry], int]:
     """Every path at a revision, and how many steps were read beside the fold."""
-    state = await state_of(tables.workspaces, workspace_id)
-    fold = await folds.find(tables, state["key"], at)
-    found = await folds.load(tables, state["key"], fold)
-    documents = await since(tables, state, fold.number, at)
-    steps = await steps_of(tables, documents)
-    for number in sorted(steps):
-        apply(found, steps[number])
-    # A prune says first what it drops. What it dropped while this was read is not to be had.
-    await check_kept(tables, await state_of(tables.workspaces, workspace_id), at)
-    return found, len(documents) + sum(map(len, steps.values()))
+
+    async def read(state: Doc) -> tuple[dict[WorkspacePath, Entry], int]:
+        fold = await folds.find(tables, state, at)
+        found = await folds.load(tables, state["key"], fold)
+        documents = await since(tables, state, fold.number, at)
+        steps = await steps_of(tables, documents)
+        for number in sorted(steps):
+            apply(found, steps[number])
+        await check_kept(tables, state, at)
+        return found, len(documents) + sum(map(len, steps.values()))
+
+    return await _steady(tables, workspace_id, read)
 
 
 async def entries(
     tables: Tables, workspace_id: str, paths: Collection[WorkspacePath], at: int
 ) -> Mapping[WorkspacePath, Entry]:
     """Those of `paths` that are there at a revision; only what may tell of them is read."""
-    state = await state_of(tables.workspaces, workspace_id)
     wanted = frozenset(paths)
-    fold = await folds.find(tables, state["key"], at)
-    found = await folds.load(tables, state["key"], fold, wanted)
-    also = {"workspace": state["key"], "number": {"$gt": fold.number, "$lte": at}}
-    documents = await tables.revisions.named("changes.path", wanted, also={**also, "pending": None})
-    pieces = [document for document in documents if _is_kept(document, state)]
-    pieces += await _committed(tables, state, await tables.changes.named("changes.path", wanted, also=also))
-    for piece in sorted(pieces, key=_number):
-        apply(found, [step_of(each, piece["number"]) for each in piece["changes"] if each["path"] in wanted])
-    await check_kept(tables, await state_of(tables.workspaces, workspace_id), at)
-    return found
+
+    async def read(state: Doc) -> Mapping[WorkspacePath, Entry]:
+        fold = await folds.find(tables, state, at)
+        found = await folds.load(tables, state["key"], fold, wanted)
+        also = {"workspace": state["key"], "number": {"$gt": fold.number, "$lte": at}}
+        documents = await tables.revisions.named("changes.path", wanted, also={**also, "pending": None})
+        pieces = [document for document in documents if _is_kept(document, state)]
+        pieces += await _committed(tables, state, await tables.changes.named("changes.path", wanted, also=also))
+        for piece in sorted(pieces, key=_number):
+            apply(found, [step_of(each, piece["number"]) for each in piece["changes"] if each["path"] in wanted])
+        await check_kept(tables, state, at)
+        return found
+
+    return await _steady(tables, workspace_id, read)
 
 
 async def changes(tables: Tables, workspace_id: str, *, after: int, upto: int | None) -> Sequence[Change]:
-    state = await state_of(tables.workspaces, workspace_id)
-    documents = await since(tables, state, after, _NOWHERE if upto is None else upto)
-    steps = await steps_of(tables, documents)
-    state = await state_of(tables.workspaces, workspace_id)
-    head = documents[-1]["number"] if documents else after
-    for number in {after, head if upto is None else upto} - {0}:
-        await check_kept(tables, state, number)
-    folded: dict[WorkspacePath, Entry | None] = {}
-    for number in sorted(steps):
-        folded |= {step.path: step.entry for step in steps[number]}
-    return [Change(path=path, entry=entry) for path, entry in folded.items()]
+    async def read(state: Doc) -> Sequence[Change]:
+        documents = await since(tables, state, after, _NOWHERE if upto is None else upto)
+        steps = await steps_of(tables, documents)
+        head = documents[-1]["number"] if documents else after
+        for number in {after, head if upto is None else upto} - {0}:
+            await check_kept(tables, state, number)
+        folded: dict[WorkspacePath, Entry | None] = {}
+        for number in sorted(steps):
+            folded |= {step.path: step.entry for step in steps[number]}
+        return [Change(path=path, entry=entry) for path, entry in folded.items()]
+
+    return await _steady(tables, workspace_id, read)
 
 
 async def last_entry(tables: Tables, workspace_id: str, path: WorkspacePath) -> tuple[int, Entry] | None:

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 
 from bson import ObjectId
 
+from vaporform_mcp.errors import StoreUnavailable
 from vaporform_mcp.stores.mongo import history
-from vaporform_mcp.stores.mongo.committing import keep_changes
+from vaporform_mcp.stores.mongo.committing import has_parts, keep_changes
 from vaporform_mcp.stores.mongo.database import Tables
 from vaporform_mcp.stores.mongo.entries import Step, change_document
 from vaporform_mcp.stores.mongo.tables import Doc
@@ -70,7 +71,7 @@ async def drop(tables: Tables, workspace_id: str, keep_after: int, now: float) -
     await tables.revisions.delete(gone)
     for name in (*replaced, *(document["parts"] for document in with_parts)):
         await tables.changes.delete({"revision": name})
-    await _drop_folds(tables, key, bound)
+    await tables.folds.delete({"workspace": key, "number": {"$lte": bound}})  # none is read any more
     return thinned.dropped
 
 
@@ -116,17 +117,19 @@ async def _take_over(tables: Tables, kept: _Kept, now: float) -> None:
         change_document(step.path, step.entry, None if step.number == number else step.number) for step in kept.steps
     ]
     fresh: Doc = {"workspace": kept.document["workspace"], "number": number}
-    await keep_changes(tables, fresh, told, now)
-    change = (
-        {"$set": {name: fresh[name] for name in ("parts", "part_count")}, "$unset": {"changes": ""}}
-        if "parts" in fresh
-        else {"$set": {"changes": fresh["changes"]}, "$unset": {"parts": "", "part_count": ""}}
-    )
-    await tables.revisions.update({"_id": kept.document["_id"]}, change)
-
-
-async def _drop_folds(tables: Tables, key: ObjectId, bound: int) -> None:
-    """Those below the latest that is at or below the bound: older trees are few, and read without."""
-    last = await tables.folds.one({"workspace": key, "page": 0, "number": {"$lte": bound}}, last="number")
-    if last is not None:
-        await tables.folds.delete({"workspace": key, "number": {"$lt": last["number"]}})
+    name = await keep_changes(tables, fresh, told, now)
+    this: Doc = {"_id": kept.document["_id"]}
+    if name is None:
+        inline = {"$set": {"changes": fresh["changes"]}, "$unset": {"parts": "", "part_count": "", "next_parts": ""}}
+        await tables.revisions.update(this, inline)
+        return
+    # Named first and looked at then: however long this one sleeps, nobody takes for left-overs what it puts in place.
+    await tables.revisions.update(this, {"$set": {"next_parts": name}})
+    switch = {
+        "$set": {field: fresh[field] for field in ("parts", "part_count")},
+        "$unset": {"changes": "", "next_parts": ""},
+    }
+    if await has_parts(tables, fresh) and await tables.revisions.update({**this, "next_parts": name}, switch):
+        return
+    if await tables.revisions.one(this, fields={"_id": 1}) is not None:
+        raise StoreUnavailable("another server prunes this workspace too", hint="Repeat the call when that has ended.")

@@ -42,15 +42,7 @@ async def put(
             raise InvalidArgument(f"the stream put as {digest} has another digest", hint="Read the file again.")
         await _move(tables, upload, digest, count, clock)
         document = file_document(digest, size, mime_type, clock())
-        for _ in range(_TRIES):
-            kept = await tables.files.one({"_id": digest})
-            if await mark_whole(tables.files, kept, document):
-                break
-            # Somebody put it too, or a prune took what was left of it: whichever, the chunks are looked at again.
-            if digest in await find(tables.files, [digest]):
-                break
-            await _check_moved(tables, digest, count)
-        await _check_moved(tables, digest, count)
+        await _keep(tables, document, count)
     finally:
         with anyio.move_on_after(_DISCARD_S, shield=True):
             await _discard(tables, upload)
@@ -122,7 +114,24 @@ async def _move(tables: Tables, upload: str, digest: Digest, count: int, clock: 
         taken = await tables.chunks.update_each([({"files_id": upload, "n": number}, named) for number in numbers])
         again = {"$set": {"put_at": clock()}}
         await tables.chunks.update_each([({"files_id": digest, "n": numbers[place]}, again) for place in taken])
-    await _check_moved(tables, digest, count)
+
+
+async def _keep(tables: Tables, document: Doc, count: int) -> None:
+    """Make the blob one that is there, with all its chunks.
+
+    A new one is marked first as if it were being removed, so that nobody takes its chunks for left-overs any more and
+    nobody relies on it before they have been counted. A prune that takes it nevertheless changes the mark.
+    """
+    for _ in range(_TRIES):
+        kept = await tables.files.one({"_id": document["_id"]})
+        if kept is None:
+            kept = {**document, "metadata": {**document["metadata"], "removing": ObjectId()}}
+            if not await tables.files.insert(kept):
+                continue  # somebody puts it too, or removes what was left of it
+        await _check_moved(tables, document["_id"], count)
+        if await mark_whole(tables.files, kept, document):
+            return
+    raise StoreUnavailable("a large file was removed again and again while it was put", hint="Repeat the call.")
 
 
 async def _check_moved(tables: Tables, digest: Digest, count: int) -> None:

@@ -132,9 +132,11 @@ async def _delete_chunks(tables: Tables, noted: Sequence[Doc]) -> None:
 
 
 async def _drop_lost_parts(tables: Tables, grown_before: float) -> None:
-    committed = {
-        document["parts"] async for document in tables.revisions.scan({"parts": {"$exists": True}}, fields={"parts": 1})
-    }
+    names = ("parts", "next_parts")
+    having: Doc = {"$or": [{name: {"$exists": True}} for name in names]}
+    committed: set[ObjectId] = set()
+    async for document in tables.revisions.scan(having, fields=dict.fromkeys(names, 1)):
+        committed |= {document[name] for name in names if name in document}
     lost: set[ObjectId] = set()
     async for part in tables.changes.scan({"kept_at": {"$lte": grown_before}}, fields={"revision": 1}):
         if part["revision"] not in committed:
@@ -142,5 +144,5 @@ async def _drop_lost_parts(tables: Tables, grown_before: float) -> None:
     for name in lost:
         # A writer that commits them now either is found here, or finds the mark.
         await tables.changes.update_many({"revision": name}, {"$set": {"dropping": True}})
-        if await tables.revisions.one({"parts": name}, fields={"_id": 1}) is None:
+        if await tables.revisions.one({"$or": [{each: name} for each in names]}, fields={"_id": 1}) is None:
             await tables.changes.delete({"revision": name})

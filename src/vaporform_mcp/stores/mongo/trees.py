@@ -10,13 +10,14 @@ from bson import ObjectId
 
 from vaporform_mcp.stores.mongo import folds, history
 from vaporform_mcp.stores.mongo.database import Tables
-from vaporform_mcp.stores.mongo.entries import Step
+from vaporform_mcp.stores.mongo.entries import Step, Torn
 from vaporform_mcp.stores.mongo.tables import Doc
 from vaporform_mcp.stores.mongo.workspaces import state_of
 from vaporform_mcp.types import Entry, Head, TreeCount, WorkspacePath
 
 __all__ = ["Known", "Trees"]
 
+_TRIES = 5  # each is lost only to a prune that comes while it reads
 MOST_ENTRIES = 400_000
 """How many entries are remembered together; the tree in use is, whatever its size."""
 
@@ -69,17 +70,28 @@ class Trees:
     async def current(self, tables: Tables, workspace_id: str) -> Known:
         """The head, as it is now or later. Raises `NotFound`."""
         state = await state_of(tables.workspaces, workspace_id)
-        known = self._known.get(workspace_id)
-        if known is None or known.key != state["key"]:
-            known = await self._load(tables, workspace_id, state)
-            self._remember(workspace_id, known)
-        documents = await history.since(tables, state, known.number)
-        steps = await history.steps_of(tables, documents)
-        for document in documents:
-            if document["number"] > known.number:  # another task may have been here meanwhile
-                known.follow(document, steps[document["number"]])
-        await self.fold(tables, workspace_id, known)
-        return known
+        for _ in range(_TRIES):
+            known = self._known.get(workspace_id)
+            # Of what was removed since by a revision that was pruned, those that follow need not tell.
+            if known is None or known.key != state["key"] or known.number < state["pruned_to"]:
+                known = await self._load(tables, workspace_id, state)
+                self._remember(workspace_id, known)
+            after = known.number
+            documents = await history.since(tables, state, after)
+            try:
+                steps = await history.steps_of(tables, documents)
+            except Torn:
+                steps = None
+            if documents:
+                state = await state_of(tables.workspaces, workspace_id)
+            if steps is None or known.key != state["key"] or after < state["pruned_to"]:
+                continue
+            for document in documents:
+                if document["number"] > known.number:  # another task may have been here meanwhile
+                    known.follow(document, steps[document["number"]])
+            await self.fold(tables, workspace_id, known)
+            return known
+        raise Torn
 
     async def fold(self, tables: Tables, workspace_id: str, known: Known) -> None:
         """Keep the tree where that is due."""

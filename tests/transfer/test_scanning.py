@@ -48,6 +48,14 @@ def test_the_rules_of_the_clone_the_project_and_the_settings_are_honoured_and_th
     }  # fmt: skip
 
 
+def test_a_line_that_is_no_rule_is_passed_over_as_git_does(tmp_path: Path) -> None:
+    make(tmp_path, "a", "b", "c", "d")
+    for name, ignored in ((".gitignore", "a"), (".vaporformignore", "b"), (".git/info/exclude", "c")):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(f"!\n[z-a]\n\\\n{ignored}\n", encoding="utf-8")
+    assert names(scan(tmp_path)) == {".gitignore", ".vaporformignore", "d"}
+
+
 def test_links_are_links_and_what_cannot_be_kept_is_named(tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     make(outside, "secret")

@@ -241,6 +241,22 @@ async def test_history_and_diff_show_what_was_done(
     assert "release" in unknown.stderr
 
 
+async def test_a_patch_in_a_file_is_the_very_bytes_whatever_the_locale(
+    environment: dict[str, str], store_file: Path, tmp_path: Path
+) -> None:
+    before, after = "all:\n\tcc a.c\r\n\fé\n".encode(), "all:\n\tcc b.c\r\n\fé…\n".encode()
+    async with open_sqlite(store_file) as store:
+        todo = (await store.create_workspace(record("todo", owner=OWNER))).id
+        await write(store, todo, {"Makefile": before})
+        await write(store, todo, {"Makefile": after})
+    (tmp_path / "Makefile").write_bytes(before)
+    asked = [*PROGRAM, "diff", "todo"]
+    plain = {**environment, "PYTHONIOENCODING": "ascii"}
+    patch = subprocess.run(asked, env=plain, capture_output=True, timeout=60, check=True).stdout
+    subprocess.run(["git", "apply"], cwd=tmp_path, input=patch, timeout=60, check=True)
+    assert (tmp_path / "Makefile").read_bytes() == after
+
+
 async def test_prune_keeps_by_age_and_count_and_checkpoints_always(
     environment: dict[str, str], store_file: Path
 ) -> None:

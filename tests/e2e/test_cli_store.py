@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
+import anyio
 import pytest
 
 from tests.contract.stores import append, digest_of, file, link, record, streamed, write
@@ -252,8 +253,8 @@ async def test_a_patch_in_a_file_is_the_very_bytes_whatever_the_locale(
     (tmp_path / "Makefile").write_bytes(before)
     asked = [*PROGRAM, "diff", "todo"]
     plain = {**environment, "PYTHONIOENCODING": "ascii"}
-    patch = subprocess.run(asked, env=plain, capture_output=True, timeout=60, check=True).stdout
-    subprocess.run(["git", "apply"], cwd=tmp_path, input=patch, timeout=60, check=True)
+    patch = (await anyio.run_process(asked, env=plain)).stdout
+    await anyio.run_process(["git", "apply"], cwd=tmp_path, input=patch)
     assert (tmp_path / "Makefile").read_bytes() == after
 
 

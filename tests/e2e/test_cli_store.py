@@ -329,3 +329,24 @@ async def test_an_export_that_is_interrupted_leaves_nothing_and_one_that_was_kil
     assert (done.returncode, done.stderr) == (0, "")
     found = tree_of(folder)
     assert (len(found), found["z/large"]) == (2001, LARGE)
+
+
+def left_at_the_question(environment: dict[str, str]) -> int:
+    """The exit status of a restore that got Ctrl-C in the place of an answer."""
+    ours, theirs = pty.openpty()
+    asked = [*PROGRAM, "restore", "todo", "1"]
+    asking = subprocess.Popen(asked, env=environment, stdin=theirs, stderr=theirs, start_new_session=True)
+    try:
+        os.close(theirs)
+        read_until(ours, "[y/N]")
+        asking.send_signal(signal.SIGINT)
+        return asking.wait(timeout=30)
+    finally:
+        asking.kill()
+        asking.wait()
+        os.close(ours)
+
+
+async def test_a_question_can_be_left_with_ctrl_c(environment: dict[str, str], store_file: Path) -> None:
+    await fill(store_file)
+    assert left_at_the_question(environment) == 130

@@ -230,6 +230,19 @@ async def test_a_file_that_is_there_is_kept_unless_it_is_to_be_replaced(bundle: 
         assert [each.name for each in await store.list_workspaces("ada")] == ["other"]
 
 
+async def test_a_bundle_is_not_put_beside_the_log_of_a_file_that_is_in_use(bundle: Path, tmp_path: Path) -> None:
+    before = bundle.read_bytes()
+    async with open_sqlite(bundle) as used:
+        await write(used, (await used.list_workspaces("ada"))[0].id, {"a": b"newer"})
+        with pytest.raises(Conflict, match="lies the log"):
+            async with new_bundle(bundle, overwrite=True):
+                pass
+    assert bundle.read_bytes() != before
+    async with open_sqlite(bundle) as store:
+        (found,) = await store.list_workspaces("ada")
+        assert (await store.tree(found.id))["a"] == file(b"newer")
+
+
 async def test_a_bundle_becomes_a_store_by_being_put_in_its_place(bundle: Path) -> None:
     async with open_sqlite(bundle) as store:
         (found,) = await store.list_workspaces("ada")

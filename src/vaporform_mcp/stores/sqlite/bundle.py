@@ -70,7 +70,7 @@ async def new_bundle(path: Path, *, overwrite: bool = False) -> AsyncGenerator[S
     It grows in a folder beside it. What an earlier run for the same file has left there that was killed is removed.
 
     Raises:
-        Conflict: there is a file of that name.
+        Conflict: there is a file of that name, or a log that would be taken for its own.
         OSError: as the system does.
     """
     _check_free(path, overwrite=overwrite)
@@ -111,6 +111,12 @@ def _remove_if_abandoned(folder: Path) -> None:
 def _check_free(path: Path, *, overwrite: bool) -> None:
     if path.is_dir() or (path.exists() and not overwrite):
         raise Conflict(f"{str(path)!r} is there already", hint="Name another file, or add --overwrite to replace it.")
+    if any(path.with_name(path.name + suffix).exists() for suffix in ("-wal", "-journal")):
+        # SQLite would take the log of the file before for one of the new file's, and ruin that.
+        raise Conflict(
+            f"beside {str(path)!r} lies the log of a database of that name",
+            hint="Name another file, or end the program that has that one open.",
+        )
 
 
 def _seal(path: Path) -> None:

@@ -240,7 +240,7 @@ async def test_a_bundle_is_not_put_beside_the_log_of_a_file_that_is_in_use(bundl
     assert bundle.read_bytes() != before
     async with open_sqlite(bundle) as store:
         (found,) = await store.list_workspaces("ada")
-        assert (await store.tree(found.id))["a"] == file(b"newer")
+        assert await store.tree(found.id) == {"a": file(b"newer"), "b/c": file(b"two")}
 
 
 async def test_a_bundle_becomes_a_store_by_being_put_in_its_place(bundle: Path) -> None:

@@ -52,6 +52,12 @@ def test_removing_takes_the_folders_that_it_leaves_empty_and_no_other(tmp_path: 
     assert [str(path.relative_to(tmp_path)) for path in sorted(tmp_path.rglob("*"))] == ["x", "x/own"]
 
 
+def test_a_link_to_what_no_path_can_be_is_refused_as_the_system_would(tmp_path: Path) -> None:
+    with open_folder(tmp_path) as opened, pytest.raises(OSError, match="Invalid argument"):
+        opened.link(A, b"target\0", mtime=None)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_two_commands_do_not_write_into_one_folder(tmp_path: Path) -> None:
     with open_folder(tmp_path, to_write=True):
         with pytest.raises(Conflict, match="another command"), open_folder(tmp_path, to_write=True):

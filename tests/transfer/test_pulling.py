@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from tests.contract.stores import append, digest_of, file, record, streamed, write
@@ -50,3 +51,22 @@ async def test_what_is_saved_while_a_pull_is_at_work_is_kept_and_named(tmp_path:
         assert await pulled() == {"b", "c"}
         assert await pulled(overwrite=True) == set()
         assert (here / "c").stat().st_size == LARGE
+
+
+async def test_a_folder_that_was_removed_is_filled_again(tmp_path: Path) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    async with open_sqlite(tmp_path / "store.sqlite3") as store:
+        made = await store.create_workspace(record("site"))
+        await write(store, made.id, {"a": b"1", "b/c": b"1"})
+        tree = await store.tree(made.id)
+        memory = Memory(tmp_path / "data", made.id, here)
+        for _ in range(2):
+            with open_folder(here, to_write=True) as folder:
+                did = await pull(store, tree, folder, memory, overwrite=False, dry_run=False)
+            assert (did.plan.kept, did.plan.write) == ([], ["a", "b/c"])
+            assert (here / "b" / "c").read_bytes() == b"1"
+            shutil.rmtree(here)
+            dry = await pull(store, tree, None, memory, overwrite=False, dry_run=True)
+            assert (dry.plan.kept, dry.plan.write) == ([], ["a", "b/c"])
+            here.mkdir()

@@ -92,6 +92,8 @@ class Folder:
 
     def link(self, path: WorkspacePath, target: bytes, *, mtime: float | None = None) -> None:
         """Put a symbolic link there, in the place of a file or link of that name."""
+        if b"\0" in target:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))  # Python has another error for it
         folder, _, name = path.rpartition("/")
         with self._opened(folder, make=True) as parent:
             temporary = _temporary(name)

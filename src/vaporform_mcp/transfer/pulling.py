@@ -42,7 +42,9 @@ async def pull(
     repository stays out: the folder may be one itself. Stopped half-way, repeating goes on.
     """
     source = {path: version_of(entry) for path, entry in tree.items() if not _is_repository(path)}
-    base = memory.recall()
+    # Where there is nothing, nothing is newer: a folder that was removed is filled again.
+    has_anything = folder is not None and await to_thread.run_sync(folder.list, "")
+    base: Mapping[WorkspacePath, Version] = memory.recall() if has_anything else {}
     here: Mapping[WorkspacePath, Version] = {}
     unread: Mapping[WorkspacePath, str] = {}
     seen: Mapping[WorkspacePath, Stat | None] = {}

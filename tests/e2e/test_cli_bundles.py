@@ -83,7 +83,11 @@ async def test_what_is_no_bundle_or_has_several_workspaces_is_told(
     store_file = tmp_path / "data" / "vaporform.sqlite3"
     await fill(store_file)
     (tmp_path / "text").write_bytes(b"no database at all")
-    for file, said in ((tmp_path / "text", "cannot be imported"), (tmp_path / "none", "there is no file")):
+    for file, said in (
+        (tmp_path / "text", "cannot be imported"),
+        (tmp_path / "none", "there is no file"),
+        (tmp_path / ("x" * 300), "' cannot be read: "),
+    ):
         refused = run(elsewhere, "import", str(file))
         assert refused.returncode == 1
         assert said in refused.stderr

@@ -69,9 +69,14 @@ def test_two_commands_do_not_write_into_one_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "kind"), [(28, LimitReached), (13, PermissionDenied), (30, PermissionDenied), (40, InvalidArgument)]
-)
+    ("number", "kind"),
+    [
+        (2, InvalidArgument), (13, PermissionDenied), (20, InvalidArgument), (28, LimitReached), (30, PermissionDenied),
+        (40, InvalidArgument),
+    ],
+)  # fmt: skip
 def test_what_the_system_refuses_is_said_in_words(number: int, kind: type[Exception]) -> None:
     error = told(OSError(number, os.strerror(number)), "'x'")
     assert type(error) is kind
     assert "'x'" in error.message
+    assert error.hint

@@ -138,8 +138,12 @@ async def open_bundle(path: Path) -> AsyncGenerator[SqliteStore]:
     Raises:
         InvalidArgument: it is none, or is damaged, of another version, or not as this program makes it.
     """
-    with translated():
+    try:
         await to_thread.run_sync(_check, path)
+    except OSError as error:
+        raise InvalidArgument(
+            f"the file {str(path)!r} cannot be read: {error.strerror}", hint="Name a file that you may read."
+        ) from error
     async with open_sqlite(path, read_only=True) as store:
         yield store
 
@@ -147,6 +151,8 @@ async def open_bundle(path: Path) -> AsyncGenerator[SqliteStore]:
 def _check(path: Path) -> None:
     if not path.is_file():
         raise InvalidArgument(f"there is no file {str(path)!r}", hint="Name a file that `export --bundle` made.")
+    with path.open("rb"):  # SQLite does not tell why it cannot be opened
+        pass
     try:
         with closing(connect_read_only(path, busy_s=5.0)) as connection:
             _check_schema(connection)

@@ -10,13 +10,15 @@ from anyio import to_thread
 from vaporform_mcp.errors import LimitReached, NotFound
 from vaporform_mcp.stores.base import MAX_BLOB_BATCH_BYTES, OnProgress, Store
 from vaporform_mcp.transfer.folders import Folder, told
-from vaporform_mcp.trees import faults_of
+from vaporform_mcp.trees import faults_of, is_in_repository
 from vaporform_mcp.types import Entry, EntryKind, WorkspacePath
 from vaporform_mcp.workspace.files import batches, load_blobs
 
 __all__ = ["CHANGED", "export_tree"]
 
 CHANGED = "it changed here meanwhile, and is kept; repeat the command to see"
+_KEPT_REPOSITORY = ".git/vaporform/"
+_REPOSITORY = "refused: a git repository's hooks and settings would run programs on this machine"
 _LOST = "its content is missing or damaged in the store"
 
 
@@ -33,12 +35,14 @@ async def export_tree(
 
     Contents are verified before a file is shown. `mtime` (seconds since the Unix epoch) becomes that of each file, in
     the place of now. `may_replace`, which may block, is asked of each path right before something is put there.
-    Symbolic links come last, and are never followed.
+    Symbolic links come last, and are never followed. Of a git repository only what the mirror itself keeps of it is
+    written, since the rest would run here what a sandbox wrote.
 
     Raises:
         LimitReached: the disk is full.
     """
     problems = dict(faults_of(tree))
+    problems |= {path: _REPOSITORY for path in tree if is_in_repository(path) and not path.startswith(_KEPT_REPOSITORY)}
     wanted = [(path, entry) for path, entry in sorted(tree.items()) if path not in problems]
     wanted.sort(key=lambda item: item[1].kind is EntryKind.SYMLINK)
     done = 0

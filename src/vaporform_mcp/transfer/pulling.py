@@ -12,7 +12,8 @@ from vaporform_mcp.stores.base import OnProgress, Store
 from vaporform_mcp.transfer.exchange import Memory, Plan, Version, plan, version_of
 from vaporform_mcp.transfer.exporting import CHANGED, export_tree
 from vaporform_mcp.transfer.folders import Folder
-from vaporform_mcp.transfer.scanning import REPOSITORY, versions_of
+from vaporform_mcp.transfer.scanning import versions_of
+from vaporform_mcp.trees import is_in_repository
 from vaporform_mcp.types import Entry, Stat, WorkspacePath
 
 __all__ = ["Exchanged", "pull"]
@@ -41,7 +42,7 @@ async def pull(
     Each file is replaced whole, and only while it is still the one that was compared. What the mirror keeps of a git
     repository stays out: the folder may be one itself. Stopped half-way, repeating goes on.
     """
-    source = {path: version_of(entry) for path, entry in tree.items() if not _is_repository(path)}
+    source = {path: version_of(entry) for path, entry in tree.items() if not is_in_repository(path)}
     # Where there is nothing, nothing is newer: a folder that was removed is filled again.
     has_anything = folder is not None and await to_thread.run_sync(folder.list, "")
     base: Mapping[WorkspacePath, Version] = memory.recall() if has_anything else {}
@@ -82,7 +83,3 @@ def _stats(folder: Folder, paths: Iterable[WorkspacePath]) -> Mapping[WorkspaceP
         with suppress(OSError):
             found[path] = folder.stat(path)
     return found
-
-
-def _is_repository(path: str) -> bool:
-    return REPOSITORY in path.split("/")

@@ -177,7 +177,7 @@ def _is_rule(line: str) -> bool:
 def _is_faulty(line: str) -> bool:
     try:
         _pattern(line)
-    except ValueError:
+    except (ValueError, re.error):  # the second of a range such as [z-a]
         return True
     return False
 

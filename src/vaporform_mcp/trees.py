@@ -7,7 +7,10 @@ from collections.abc import Iterator, Mapping
 from vaporform_mcp.errors import InvalidPath
 from vaporform_mcp.types import Entry, EntryKind, WorkspacePath, parse_path
 
-__all__ = ["faults_of", "folders_of", "is_safe"]
+__all__ = ["faults_of", "folders_of", "is_in_repository", "is_safe"]
+
+_REPOSITORIES = {".git", "git~1"}
+"""As git names a repository's folder, and as Windows may; case tells nothing there."""
 
 
 def is_safe(path: str) -> bool:
@@ -16,6 +19,11 @@ def is_safe(path: str) -> bool:
         return parse_path(path) == path
     except InvalidPath:
         return False
+
+
+def is_in_repository(path: str) -> bool:
+    """Whether it is a part of a git repository, whose hooks and settings run programs where git is used."""
+    return any(part.casefold() in _REPOSITORIES for part in path.split("/"))
 
 
 def faults_of(tree: Mapping[WorkspacePath, Entry]) -> Mapping[WorkspacePath, str]:

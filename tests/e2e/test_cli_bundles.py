@@ -83,7 +83,11 @@ async def test_what_is_no_bundle_or_has_several_workspaces_is_told(
     store_file = tmp_path / "data" / "vaporform.sqlite3"
     await fill(store_file)
     (tmp_path / "text").write_bytes(b"no database at all")
-    for file, said in ((tmp_path / "text", "cannot be imported"), (tmp_path / "none", "there is no file")):
+    for file, said in (
+        (tmp_path / "text", "cannot be imported"),
+        (tmp_path / "none", "there is no file"),
+        (tmp_path / ("x" * 300), "' cannot be read: "),
+    ):
         refused = run(elsewhere, "import", str(file))
         assert refused.returncode == 1
         assert said in refused.stderr
@@ -95,6 +99,21 @@ async def test_what_is_no_bundle_or_has_several_workspaces_is_told(
     assert run(elsewhere, "import", str(store_file), "--workspace", "other").stdout.startswith("other is there")
     both = run(environment, "export", "todo", "--bundle", str(tmp_path / "x"), "--at", "2")
     assert (both.returncode, both.stdout) == (2, "")
+
+
+async def test_a_bundle_does_not_take_the_place_of_the_store_that_it_is_made_of(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    file = tmp_path / "data" / "vaporform.sqlite3"
+    async with open_sqlite(file) as store:
+        for name in ("one", "two"):
+            await write(store, (await store.create_workspace(record(name, owner=OWNER))).id, {"a": b"first"})
+    (tmp_path / "link").symlink_to(tmp_path / "data")
+    refused = run(environment, "export", "one", "--bundle", str(tmp_path / "link" / file.name), "--overwrite")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "is the store itself" in refused.stderr
+    async with open_sqlite(file) as store:
+        assert {each.name for each in await store.list_workspaces(OWNER)} == {"one", "two"}
 
 
 def interrupted(environment: dict[str, str], bundle: Path, number: signal.Signals) -> int:

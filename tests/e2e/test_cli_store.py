@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
+import anyio
 import pytest
 
 from tests.contract.stores import append, digest_of, file, link, record, streamed, write
@@ -241,6 +242,22 @@ async def test_history_and_diff_show_what_was_done(
     assert "release" in unknown.stderr
 
 
+async def test_a_patch_in_a_file_is_the_very_bytes_whatever_the_locale(
+    environment: dict[str, str], store_file: Path, tmp_path: Path
+) -> None:
+    before, after = "all:\n\tcc a.c\r\n\fé\n".encode(), "all:\n\tcc b.c\r\n\fé…\n".encode()
+    async with open_sqlite(store_file) as store:
+        todo = (await store.create_workspace(record("todo", owner=OWNER))).id
+        await write(store, todo, {"Makefile": before})
+        await write(store, todo, {"Makefile": after})
+    (tmp_path / "Makefile").write_bytes(before)
+    asked = [*PROGRAM, "diff", "todo"]
+    plain = {**environment, "PYTHONIOENCODING": "ascii"}
+    patch = (await anyio.run_process(asked, env=plain)).stdout
+    await anyio.run_process(["git", "apply"], cwd=tmp_path, input=patch)
+    assert (tmp_path / "Makefile").read_bytes() == after
+
+
 async def test_prune_keeps_by_age_and_count_and_checkpoints_always(
     environment: dict[str, str], store_file: Path
 ) -> None:
@@ -312,3 +329,24 @@ async def test_an_export_that_is_interrupted_leaves_nothing_and_one_that_was_kil
     assert (done.returncode, done.stderr) == (0, "")
     found = tree_of(folder)
     assert (len(found), found["z/large"]) == (2001, LARGE)
+
+
+def left_at_the_question(environment: dict[str, str]) -> int:
+    """The exit status of a restore that got Ctrl-C in the place of an answer."""
+    ours, theirs = pty.openpty()
+    asked = [*PROGRAM, "restore", "todo", "1"]
+    asking = subprocess.Popen(asked, env=environment, stdin=theirs, stderr=theirs, start_new_session=True)
+    try:
+        os.close(theirs)
+        read_until(ours, "[y/N]")
+        asking.send_signal(signal.SIGINT)
+        return asking.wait(timeout=30)
+    finally:
+        asking.kill()
+        asking.wait()
+        os.close(ours)
+
+
+async def test_a_question_can_be_left_with_ctrl_c(environment: dict[str, str], store_file: Path) -> None:
+    await fill(store_file)
+    assert left_at_the_question(environment) == 130

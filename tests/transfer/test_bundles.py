@@ -93,6 +93,15 @@ def run(sql: str) -> Forge:
     return lambda connection: connection.executescript(sql)
 
 
+def unindexed(connection: sqlite3.Connection) -> None:
+    """A row of `changes` that is in the table, and not in the index that a history is read by."""
+    name = "changes_by_number"
+    (sql,) = connection.execute("SELECT sql FROM sqlite_schema WHERE name = ?", (name,)).fetchone()
+    partial = f"{sql} WHERE path <> 'b/c'"
+    connection.executescript(f"DROP INDEX {name}; {partial}; PRAGMA writable_schema = ON")
+    connection.execute("UPDATE sqlite_schema SET sql = ? WHERE name = ?", (sql, name))
+
+
 FORGED: dict[str, tuple[Forge, str]] = {
     "a content that was changed": (
         replaced(b"three", b"longer than three"),
@@ -131,6 +140,18 @@ FORGED: dict[str, tuple[Forge, str]] = {
     ),
     "a view": (run("CREATE VIEW v AS SELECT 1"), "tables are not those of a store"),
     "a record that cannot be read": (run("UPDATE workspaces SET record = '[]'"), "record cannot be read"),
+    "a record too deep to be read": (
+        run("UPDATE workspaces SET record = replace(hex(zeroblob(50000)), '00', '[')"), "record cannot be read"
+    ),
+    "a record of other types": (
+        run("UPDATE workspaces SET record = json_set(record, '$.spec.git_url', json('[1]'))"), "record cannot be read"
+    ),
+    "a workspace of a time that none can have": (run("UPDATE workspaces SET created_at = 9e999"), "time"),
+    "a label that would be taken for a number": (run("UPDATE revisions SET label = '12' WHERE number = 2"), "label"),
+    "a label of two lines": (run("UPDATE revisions SET label = 'a' || char(10) || 'b' WHERE number = 2"), "label"),
+    "a path of endless folders": (renamed("b/c", "a/" * 30_000 + "c"), "leave the workspace"),
+    "a whole content that is marked as damaged": (run("UPDATE blobs SET damaged = 1"), "cannot be had"),
+    "an index that leaves a row out": (unindexed, "damaged"),
     "another program's file": (run("PRAGMA application_id = 7"), "another program"),
     "a newer file": (run("PRAGMA user_version = 99"), "a newer vaporform-mcp"),
 }  # fmt: skip
@@ -145,8 +166,9 @@ async def test_what_is_forged_or_damaged_is_refused_and_nothing_of_it_is_taken_o
         forge(connection)
         connection.commit()
     async with open_sqlite(tmp_path / "store.sqlite3") as store:
-        with pytest.raises(InvalidArgument, match=said):
+        with pytest.raises(InvalidArgument, match=said) as refused:
             await take_in(bundle, store)
+        assert len(refused.value.message) < 1000
         assert await store.list_workspaces("ada") == []
         assert await store.list_workspaces("ada", deleted=True) == []
         assert (await store.verify()).blobs == 0
@@ -206,6 +228,19 @@ async def test_a_file_that_is_there_is_kept_unless_it_is_to_be_replaced(bundle: 
         await store.create_workspace(record("other"))
     async with open_bundle(bundle) as store:
         assert [each.name for each in await store.list_workspaces("ada")] == ["other"]
+
+
+async def test_a_bundle_is_not_put_beside_the_log_of_a_file_that_is_in_use(bundle: Path, tmp_path: Path) -> None:
+    before = bundle.read_bytes()
+    async with open_sqlite(bundle) as used:
+        await write(used, (await used.list_workspaces("ada"))[0].id, {"a": b"newer"})
+        with pytest.raises(Conflict, match="lies the log"):
+            async with new_bundle(bundle, overwrite=True):
+                pass
+    assert bundle.read_bytes() != before
+    async with open_sqlite(bundle) as store:
+        (found,) = await store.list_workspaces("ada")
+        assert await store.tree(found.id) == {"a": file(b"newer"), "b/c": file(b"two")}
 
 
 async def test_a_bundle_becomes_a_store_by_being_put_in_its_place(bundle: Path) -> None:

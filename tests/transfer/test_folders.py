@@ -52,6 +52,12 @@ def test_removing_takes_the_folders_that_it_leaves_empty_and_no_other(tmp_path: 
     assert [str(path.relative_to(tmp_path)) for path in sorted(tmp_path.rglob("*"))] == ["x", "x/own"]
 
 
+def test_a_link_to_what_no_path_can_be_is_refused_as_the_system_would(tmp_path: Path) -> None:
+    with open_folder(tmp_path) as opened, pytest.raises(OSError, match="Invalid argument"):
+        opened.link(A, b"target\0", mtime=None)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_two_commands_do_not_write_into_one_folder(tmp_path: Path) -> None:
     with open_folder(tmp_path, to_write=True):
         with pytest.raises(Conflict, match="another command"), open_folder(tmp_path, to_write=True):
@@ -63,9 +69,14 @@ def test_two_commands_do_not_write_into_one_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "kind"), [(28, LimitReached), (13, PermissionDenied), (30, PermissionDenied), (40, InvalidArgument)]
-)
+    ("number", "kind"),
+    [
+        (2, InvalidArgument), (13, PermissionDenied), (20, InvalidArgument), (28, LimitReached), (30, PermissionDenied),
+        (40, InvalidArgument),
+    ],
+)  # fmt: skip
 def test_what_the_system_refuses_is_said_in_words(number: int, kind: type[Exception]) -> None:
     error = told(OSError(number, os.strerror(number)), "'x'")
     assert type(error) is kind
     assert "'x'" in error.message
+    assert error.hint

@@ -38,7 +38,19 @@ def test_the_nearest_gitignore_has_the_last_word_and_nothing_comes_back_below_an
 def test_the_rules_of_the_clone_the_project_and_the_settings_are_honoured_and_the_repository_stays_out(
     tmp_path: Path,
 ) -> None:
-    make(tmp_path, ".git/HEAD", "mine", "node_modules/m/i.js", "data/d", "big.bin", "build/b", "src/.git/HEAD", "src/a")
+    make(
+        tmp_path,
+        ".git/HEAD",
+        ".GIT/HEAD",
+        "git~1",
+        "mine",
+        "node_modules/m/i.js",
+        "data/d",
+        "big.bin",
+        "build/b",
+        "src/.git/HEAD",
+        "src/a",
+    )
     (tmp_path / ".git" / "info").mkdir()
     (tmp_path / ".git" / "info" / "exclude").write_text("mine\n", encoding="utf-8")
     (tmp_path / ".vaporformignore").write_text("data/\n!build/\n", encoding="utf-8")
@@ -46,6 +58,14 @@ def test_the_rules_of_the_clone_the_project_and_the_settings_are_honoured_and_th
     assert names(scan(tmp_path, "!.git", with_ignored=True)) == {
         ".vaporformignore", "build/b", "src/a", "mine", "big.bin",
     }  # fmt: skip
+
+
+def test_a_line_that_is_no_rule_is_passed_over_as_git_does(tmp_path: Path) -> None:
+    make(tmp_path, "a", "b", "c", "d")
+    for name, ignored in ((".gitignore", "a"), (".vaporformignore", "b"), (".git/info/exclude", "c")):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(f"!\n[z-a]\n\\\n{ignored}\n", encoding="utf-8")
+    assert names(scan(tmp_path)) == {".gitignore", ".vaporformignore", "d"}
 
 
 def test_links_are_links_and_what_cannot_be_kept_is_named(tmp_path: Path) -> None:

@@ -34,6 +34,11 @@ def export_bundle(
     settings: Settings, out: Terminal, err: Terminal, *, name: str, file: Path, overwrite: bool, as_json: bool
 ) -> int:
     """Answers with the exit status: 0 only where the file has everything."""
+    if file.resolve() == app.store_file(settings).resolve():
+        raise InvalidArgument(
+            f"{str(file)!r} is the store itself: a bundle in its place would be all that is left of it",
+            hint="Name another file.",
+        )
     copied = anyio.run(partial(_export, settings, err, name, file, overwrite=overwrite))
     if as_json:
         out.line(json.dumps({"workspace": name, "file": str(file), **asdict(copied)}, indent=2))

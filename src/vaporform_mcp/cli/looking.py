@@ -80,7 +80,7 @@ async def _diff(
         async with aclosing(patches(store, changes)) as shown:
             async for patch in shown:
                 for line in patch.split("\n"):
-                    out.line(line, _STYLES.get(line[:1]))
+                    out.verbatim(line, _STYLES.get(line[:1]))
 
 
 def _facts(each: Revision) -> dict[str, str | int | None]:

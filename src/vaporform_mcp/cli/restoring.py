@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import partial
 
 import anyio
-from anyio import to_thread
 
 from vaporform_mcp import app
 from vaporform_mcp.app import OWNER
@@ -19,7 +18,7 @@ from vaporform_mcp.errors import InvalidArgument, SandboxUnavailable
 from vaporform_mcp.history import Point, find
 from vaporform_mcp.settings import Settings
 from vaporform_mcp.tools.text import count
-from vaporform_mcp.types import parse_path
+from vaporform_mcp.types import WorkspacePath, parse_name, parse_path
 from vaporform_mcp.workspace.results import Restored
 
 __all__ = ["Asked", "restore"]
@@ -39,10 +38,13 @@ class Asked:
 
 def restore(settings: Settings, out: Terminal, err: Terminal, asked: Asked) -> int:
     """Answers with the exit status: 0 only where everything is as it was."""
-    restored = anyio.run(partial(_restore, settings, err, asked))
-    if restored is None:
+    path = parse_path(asked.path or "", allow_root=True)
+    to = anyio.run(partial(_find, settings, asked))
+    # Asked while no event loop runs: it would hold Ctrl-C back until something is typed.
+    if not path and not asked.yes and not _is_wanted(err, asked.name, to):
         err.line("Nothing was changed.")
         return FAILED
+    restored = anyio.run(partial(_restore, settings, err, asked, to, path))
     if asked.as_json:
         found = {
             "to": restored.to.number,
@@ -70,16 +72,14 @@ def _show(asked: Asked, restored: Restored, out: Terminal, err: Terminal) -> Non
         err.line(f"not restored: {path}: {why}", Style.BAD)
 
 
-async def _restore(settings: Settings, err: Terminal, asked: Asked) -> Restored | None:
-    """None where a person does not want it."""
-    path = parse_path(asked.path or "", allow_root=True)
+async def _find(settings: Settings, asked: Asked) -> Point:
     async with app.open_store(settings) as store:
-        record = await find_record(store, asked.name)
-        to = await find(store, record.id, asked.to)
-    if not path and not asked.yes and not await to_thread.run_sync(_is_wanted, err, asked.name, to):
-        return None
+        return await find(store, (await find_record(store, asked.name)).id, asked.to)
+
+
+async def _restore(settings: Settings, err: Terminal, asked: Asked, to: Point, path: WorkspacePath) -> Restored:
     async with app.open_manager(settings) as manager:
-        workspace = await manager.workspace(OWNER, record.name, wait_s=_WITHIN_S)
+        workspace = await manager.workspace(OWNER, parse_name(asked.name), wait_s=_WITHIN_S)
         with progress(err, "restoring") as on_progress:
             restored = await workspace.restore(to, path, wait_s=_WITHIN_S, on_progress=on_progress)
     if restored is None:

@@ -45,6 +45,15 @@ class Terminal:
         """One line as it is."""
         self._write(self._styled(text, style) + "\n")
 
+    def verbatim(self, text: str, style: Style | None = None) -> None:
+        """One line for a program that reads it, byte for byte in UTF-8; on a terminal only what cannot steer it."""
+        if self.is_terminal:
+            self.line(text.expandtabs(), style)
+            return
+        self._stream.flush()
+        self._stream.buffer.write(text.encode("utf-8", "surrogateescape") + b"\n")
+        self._stream.buffer.flush()
+
     def paragraph(self, text: str, *, indent: str = "", style: Style | None = None) -> None:
         """Lines wrapped at words, each behind `indent`. What has no place to break is left whole."""
         for given in text.splitlines() or [""]:

@@ -21,6 +21,7 @@ TEMPORARY = ".vaporform-partial-"
 """How the names of files begin that are being written, and are renamed when they are whole."""
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_ANOTHER = "Look at what is there, or name another place."
 _PERMISSIONS = 0o777  # neither set-user-id nor its kind is ever handed out
 
 _KINDS = {stat.S_IFREG: EntryKind.FILE, stat.S_IFLNK: EntryKind.SYMLINK, stat.S_IFDIR: EntryKind.DIRECTORY}
@@ -92,6 +93,8 @@ class Folder:
 
     def link(self, path: WorkspacePath, target: bytes, *, mtime: float | None = None) -> None:
         """Put a symbolic link there, in the place of a file or link of that name."""
+        if b"\0" in target:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))  # Python has another error for it
         folder, _, name = path.rpartition("/")
         with self._opened(folder, make=True) as parent:
             temporary = _temporary(name)
@@ -201,9 +204,9 @@ def told(error: OSError, what: str) -> VaporformError:
     """The same failure in words; `what` is what it happened to."""
     match error.errno:
         case errno.ELOOP:
-            return InvalidArgument(f"{what} lies behind a symbolic link, which is not followed")
+            return InvalidArgument(f"{what} lies behind a symbolic link, which is not followed", hint=_ANOTHER)
         case errno.ENOTDIR | errno.EISDIR | errno.ENOTEMPTY | errno.EEXIST:
-            return InvalidArgument(f"{what} is in the way of, or below, something of another kind")
+            return InvalidArgument(f"{what} is in the way of, or below, something of another kind", hint=_ANOTHER)
         case errno.ENOSPC | errno.EDQUOT:
             return LimitReached(f"there is no space left for {what}", hint="Free space on that disk, then repeat.")
         case errno.EACCES | errno.EPERM | errno.EROFS:
@@ -211,7 +214,7 @@ def told(error: OSError, what: str) -> VaporformError:
                 f"{what} cannot be used: {error.strerror}", hint="Choose a folder that you may read and write."
             )
         case _:
-            return InvalidArgument(f"{what} cannot be used: {error.strerror}")
+            return InvalidArgument(f"{what} cannot be used: {error.strerror}", hint=_ANOTHER)
 
 
 def _temporary(name: str) -> str:

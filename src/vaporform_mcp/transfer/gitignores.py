@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 
 from pathspec import GitIgnoreSpec
 
+from vaporform_mcp.exclusions import faulty_lines
+
 __all__ = ["EXCLUDE_FILE", "GitIgnores"]
 
 EXCLUDE_FILE = ".git/info/exclude"
@@ -21,7 +23,7 @@ class GitIgnores:
     def __init__(self, read: Read) -> None:
         self._read = read
         self._rules: dict[str, GitIgnoreSpec] = {}
-        self._exclude = GitIgnoreSpec.from_lines(read(EXCLUDE_FILE))
+        self._exclude = _spec(read(EXCLUDE_FILE))
 
     def is_ignored(self, path: str, *, is_folder: bool) -> bool:
         """The nearest folder whose rules say anything of the path has the last word."""
@@ -36,5 +38,11 @@ class GitIgnores:
 
     def _rules_of(self, folder: str) -> GitIgnoreSpec:
         if folder not in self._rules:
-            self._rules[folder] = GitIgnoreSpec.from_lines(self._read(f"{folder}/.gitignore".lstrip("/")))
+            self._rules[folder] = _spec(self._read(f"{folder}/.gitignore".lstrip("/")))
         return self._rules[folder]
+
+
+def _spec(lines: Sequence[str]) -> GitIgnoreSpec:
+    """As git does, what is no rule is passed over."""
+    faulty = set(faulty_lines(lines))
+    return GitIgnoreSpec.from_lines(line for line in lines if line not in faulty)

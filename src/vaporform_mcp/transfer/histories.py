@@ -56,14 +56,18 @@ class GrowingTree:
     def grow(self, changes: Iterable[Change]) -> Mapping[WorkspacePath, str]:
         """Take a revision's changes in; answers with the paths that are wrong, or wrong beside others, from then on."""
         added: list[WorkspacePath] = []
+        unsafe: dict[WorkspacePath, str] = {}
         for change in changes:
             if change.entry is None:
                 self._drop(change.path)
+            elif not is_safe(change.path):
+                # Not taken in: the folders of a path of any length are more than any memory holds.
+                unsafe[change.path] = "it would leave the workspace"
             elif change.path not in self._leaves:
                 self._leaves.add(change.path)
                 self._folders.update(folders_of(change.path))
                 added.append(change.path)
-        return {path: why for path in added if (why := self._fault(path)) is not None}
+        return unsafe | {path: why for path in added if (why := self._fault(path)) is not None}
 
     def _drop(self, path: WorkspacePath) -> None:
         if path in self._leaves:
@@ -71,8 +75,6 @@ class GrowingTree:
             self._folders.subtract(folders_of(path))
 
     def _fault(self, path: WorkspacePath) -> str | None:
-        if not is_safe(path):
-            return "it would leave the workspace"
         above = next((folder for folder in folders_of(path) if folder in self._leaves), None)
         if above is not None:
             return f"it lies below {above!r}, which is a file or a link"

@@ -11,26 +11,31 @@ from dataclasses import replace
 import anyio
 
 from vaporform_mcp.errors import Conflict, InvalidArgument, VaporformError
+from vaporform_mcp.history import parse_label
 from vaporform_mcp.stores.base import OnProgress, Store
 from vaporform_mcp.transfer.copying import Copied, copy_history
-from vaporform_mcp.transfer.histories import faults_in_history
+from vaporform_mcp.transfer.histories import faults_in_history, kept_revisions
 from vaporform_mcp.types import Spec, WorkspaceName, WorkspaceRecord
 
 __all__ = ["check_workspace", "import_workspace"]
 
 _UNDO_LIMIT_S = 30.0
 _NAMED = 3
+_SHOWN_CHARS = 200  # of a path that may be of any length
 
 
 async def check_workspace(source: Store, record: WorkspaceRecord, on_progress: OnProgress | None = None) -> None:
-    """Raises `InvalidArgument` where a content is not what its digest says, or a path could not be written."""
+    """Raises `InvalidArgument` where a content is not what its digest says, or a path or label could not be ours."""
     faults = await faults_in_history(source, record.id)
     if faults:
-        named = "; ".join(f"{path!r}: {why}" for path, why in sorted(faults.items())[:_NAMED])
+        named = "; ".join(f"{path[:_SHOWN_CHARS]!r}: {why}" for path, why in sorted(faults.items())[:_NAMED])
         raise InvalidArgument(
             f"the workspace {record.name} has paths that it must not have: {named}",
             hint="Nothing was imported. No server of this project makes such a file: ask where it comes from.",
         )
+    for revision in await kept_revisions(source, record.id):
+        if revision.label is not None:
+            _check_label(record, revision.label)
     report = await source.verify(record.id, on_progress=on_progress)
     bad = [*report.missing, *report.corrupt]
     if bad:
@@ -38,6 +43,16 @@ async def check_workspace(source: Store, record: WorkspaceRecord, on_progress: O
             f"{len(bad)} contents of {record.name} are missing or not what their digests say, such as {bad[0]}",
             hint="Nothing was imported. Have it exported again.",
         )
+
+
+def _check_label(record: WorkspaceRecord, label: str) -> None:
+    try:
+        parse_label(label)
+    except InvalidArgument as error:
+        raise InvalidArgument(
+            f"the workspace {record.name} has a label that it must not have: {error.message}",
+            hint="Nothing was imported. No server of this project makes such a file: ask where it comes from.",
+        ) from error
 
 
 async def import_workspace(
@@ -75,6 +90,12 @@ async def import_workspace(
     )
     async with _undone_on_failure(target, made):
         copied = await copy_history(source, record.id, target, made.id, on_progress)
+        if copied.lost:
+            # Changed since it was checked, or marked as damaged although it is whole.
+            raise InvalidArgument(
+                f"the content of {copied.lost[0].path!r} cannot be had from it",
+                hint="Nothing was imported. Have it exported again.",
+            )
         await target.update_workspace(replace(made, deleted_at=None))
     return copied
 

@@ -60,10 +60,16 @@ class Local:
 
     def plan(self, tree: Tree, memory: Memory, *, overwrite: bool) -> Plan:
         base = memory.recall()
-        # One that is there, but ignored since, was not removed by anybody.
-        hidden = {path for path in base if path not in self.versions and self.folder.stat(path) is not None}
+        hidden = {path for path in base if path not in self.versions and self._may_be_there(path)}
         theirs = {path: version_of(entry) for path, entry in tree.items()}
         return plan(self.versions, theirs, base, hidden=hidden | self.problems.keys(), overwrite=overwrite)
+
+    def _may_be_there(self, path: WorkspacePath) -> bool:
+        """One that is ignored since, or lies where nobody may look, was not removed by anybody."""
+        try:
+            return self.folder.stat(path) is not None
+        except OSError:
+            return True
 
 
 async def read_local(

@@ -13,12 +13,11 @@ from vaporform_mcp.stores.base import OnProgress
 from vaporform_mcp.transfer.exchange import Version
 from vaporform_mcp.transfer.folders import TEMPORARY, Folder
 from vaporform_mcp.transfer.gitignores import GitIgnores
-from vaporform_mcp.trees import is_safe
+from vaporform_mcp.trees import is_in_repository, is_safe
 from vaporform_mcp.types import Digest, EntryKind, Stat, WorkspacePath, parse_path
 
 __all__ = ["Scanned", "scan_folder", "versions_of"]
 
-REPOSITORY = ".git"
 _MIRRORED = {EntryKind.FILE, EntryKind.SYMLINK}
 _CHUNK_BYTES = 1024 * 1024
 
@@ -87,7 +86,7 @@ def versions_of(
 def _is_ours(path: str) -> bool:
     """A repository itself, and what a pull that was killed has left half-written."""
     name = path.rpartition("/")[2]
-    return name == REPOSITORY or name.startswith(TEMPORARY)
+    return is_in_repository(name) or name.startswith(TEMPORARY)
 
 
 def _digest(folder: Folder, path: WorkspacePath, stat: Stat) -> Digest:

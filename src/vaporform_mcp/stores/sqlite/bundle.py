@@ -46,6 +46,9 @@ _CONSISTENT = {
         SELECT 1 FROM revisions WHERE number NOT BETWEEN 1 AND 1e15 OR epoch NOT BETWEEN 0 AND 1e9
         OR time NOT BETWEEN 0 AND 1e11 OR min(added, changed, removed) < 0
     """,
+    "a workspace has a time that none can have": """
+        SELECT 1 FROM workspaces WHERE created_at NOT BETWEEN 0 AND 1e11 OR last_used_at NOT BETWEEN 0 AND 1e11
+    """,
     "the files as they are now are not those of the newest revision": """
         SELECT 1 FROM changes LEFT JOIN latest USING (workspace, path)
         GROUP BY workspace, path HAVING max(changes.number) IS NOT latest.number
@@ -67,7 +70,7 @@ async def new_bundle(path: Path, *, overwrite: bool = False) -> AsyncGenerator[S
     It grows in a folder beside it. What an earlier run for the same file has left there that was killed is removed.
 
     Raises:
-        Conflict: there is a file of that name.
+        Conflict: there is a file of that name, or a log that would be taken for its own.
         OSError: as the system does.
     """
     _check_free(path, overwrite=overwrite)
@@ -108,6 +111,12 @@ def _remove_if_abandoned(folder: Path) -> None:
 def _check_free(path: Path, *, overwrite: bool) -> None:
     if path.is_dir() or (path.exists() and not overwrite):
         raise Conflict(f"{str(path)!r} is there already", hint="Name another file, or add --overwrite to replace it.")
+    if any(path.with_name(path.name + suffix).exists() for suffix in ("-wal", "-journal")):
+        # SQLite would take the log of the file before for one of the new file's, and ruin that.
+        raise Conflict(
+            f"beside {str(path)!r} lies the log of a database of that name",
+            hint="Name another file, or end the program that has that one open.",
+        )
 
 
 def _seal(path: Path) -> None:
@@ -129,8 +138,12 @@ async def open_bundle(path: Path) -> AsyncGenerator[SqliteStore]:
     Raises:
         InvalidArgument: it is none, or is damaged, of another version, or not as this program makes it.
     """
-    with translated():
+    try:
         await to_thread.run_sync(_check, path)
+    except OSError as error:
+        raise InvalidArgument(
+            f"the file {str(path)!r} cannot be read: {error.strerror}", hint="Name a file that you may read."
+        ) from error
     async with open_sqlite(path, read_only=True) as store:
         yield store
 
@@ -138,10 +151,13 @@ async def open_bundle(path: Path) -> AsyncGenerator[SqliteStore]:
 def _check(path: Path) -> None:
     if not path.is_file():
         raise InvalidArgument(f"there is no file {str(path)!r}", hint="Name a file that `export --bundle` made.")
+    with path.open("rb"):  # SQLite does not tell why it cannot be opened
+        pass
     try:
         with closing(connect_read_only(path, busy_s=5.0)) as connection:
             _check_schema(connection)
-            problem = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+            # Not quick_check, which passes over an index that leaves rows out: so would what is read by it.
+            problem = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
             if problem != "ok":
                 raise _refused(f"it is damaged ({problem})")
             for fault, question in _CONSISTENT.items():
@@ -177,9 +193,17 @@ def _read_texts(connection: sqlite3.Connection) -> None:
     try:
         for (owner,) in connection.execute("SELECT DISTINCT owner FROM workspaces").fetchall():
             for deleted in (False, True):
-                workspaces.listed(connection, owner, deleted=deleted)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+                for record in workspaces.listed(connection, owner, deleted=deleted):
+                    _check_text(record.spec.git_url)
+                    _check_text(record.spec.git_branch)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise _refused("a workspace's record cannot be read") from error
+
+
+def _check_text(value: object) -> None:
+    """What an import takes over of a record can be anything that JSON has."""
+    if value is not None and not isinstance(value, str):
+        raise TypeError
 
 
 def _refused(why: str) -> InvalidArgument:

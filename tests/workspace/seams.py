@@ -79,6 +79,10 @@ class SeamStore(SqliteStore):
         await _call(self.before, "get_blobs")
         return await super().get_blobs(digests)
 
+    async def missing(self, digests: Collection[Digest]) -> frozenset[Digest]:
+        await _call(self.before, "missing")
+        return await super().missing(digests)
+
     async def append(
         self,
         workspace_id: str,

@@ -413,3 +413,73 @@ async def test_what_a_killed_restore_left_is_replaced_by_whatever_server_is_ther
         assert await shell(one, "cat a.txt") == "whole"
         revisions = (await two.history(path("a.txt"), before=None, limit=9)).revisions
         assert [each.made_by for each in revisions] == ["write_to_file"]
+
+
+async def test_what_lies_behind_a_symbolic_link_is_not_recorded_as_a_file_of_its_own_nor_removed(
+    server: Server,
+) -> None:
+    workspace = await opened(server.manager)
+    await workspace.write(path(".vaporformignore"), b"lib\n", made_by="write_to_file")
+    await workspace.write(path("lib/x"), b"old", made_by="write_to_file")
+    await shell(workspace, "rm lib/x; ln -s elsewhere lib/x")
+    linked = (await workspace.sync(made_by="test")).revision
+    await shell(workspace, "rm -r lib; mkdir src; echo precious > src/x")
+    await workspace.sync(made_by="test")
+    await shell(workspace, "ln -s src lib")
+    restored = await restore(workspace, str(linked), "lib/x")
+    assert restored.problems == {"lib/x": "'lib' on its way is a symbolic link"}
+    assert await shell(workspace, "cat src/x") == "precious\n"
+    assert path("lib/x") not in await server.store.tree(workspace.record.id)
+    assert (await workspace.sync(made_by="test")).changed == 0
+
+
+async def test_damaged_content_leaves_also_what_is_of_another_kind_now(server: Server) -> None:
+    workspace = await opened(server.manager)
+    await workspace.write(path("a"), b"content that goes", made_by="write_to_file")
+    await shell(workspace, "rm a; ln -s target a")
+    await workspace.sync(made_by="test")
+    with sqlite3.connect(server.data / "vaporform.sqlite3") as database:
+        database.execute("DELETE FROM chunks WHERE content = ?", (b"content that goes",))
+    database.close()
+    restored = await restore(workspace, "1")
+    assert restored.problems.keys() == {"a"}
+    assert await shell(workspace, "readlink a") == "target\n"
+    assert (await workspace.sync(made_by="test")).changed == 0
+
+
+async def test_one_with_files_that_could_not_be_is_whole_also_where_the_store_fails_then(tmp_path: Path) -> None:
+    async with seam_server(tmp_path) as server:
+        workspace = await opened(server.manager)
+        await shell(workspace, "mkdir d node_modules; echo one > d/a; echo one > b; echo 1 > node_modules/m")
+        await checkpoint(workspace, "one")
+        await shell(workspace, "echo two > d/a; echo two > b; chmod 555 d")
+        await workspace.sync(made_by="test")
+        server.store.before["missing"] = _unavailable
+        restored = await restore(workspace, "one")
+        assert restored.problems.keys() == {"d/a"}
+        assert restored.mirror_error == "the store is down"
+        del server.store.before["missing"]
+        assert await shell(workspace, "cat d/a b node_modules/m") == "two\none\n1\n"
+        assert (await workspace.sync(made_by="test")).problems == []
+        assert (await entry_of(server.store, workspace.record.id, path("b"))) is not None
+        assert (await restore(workspace, "one", "b")).files_restored == 0
+
+
+async def test_what_did_not_come_back_with_the_sandbox_is_not_removed_by_a_restore_that_fails_too(
+    tmp_path: Path,
+) -> None:
+    async with seam_server(tmp_path) as server:
+        workspace = await opened(server.manager)
+        await workspace.write(path("a"), b"the first content", made_by="write_to_file")
+        await workspace.write(path("a"), b"the second content", made_by="write_to_file")
+        with sqlite3.connect(server.data / "vaporform.sqlite3") as database:
+            lost = (b"the first content", b"the second content")
+            database.execute("DELETE FROM chunks WHERE content IN (?, ?)", lost)
+        database.close()
+        await server.provider.destroy(workspace.record.id, 1)
+        assert await shell(workspace, "ls") == ""
+        restored = await restore(workspace, "1")
+        assert restored.problems.keys() == {"a"}
+        assert path("a") in await server.store.tree(workspace.record.id)
+        assert (await workspace.sync(made_by="test")).changed == 0
+        assert path("a") in await server.store.tree(workspace.record.id)

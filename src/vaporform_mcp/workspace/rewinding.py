@@ -104,8 +104,9 @@ class Rewinder:
     async def _keep_hidden(self, changes: Sequence[FileChange], made_by: str) -> bool:
         """Mirror what lies unmirrored where files are to come: an excluded folder may have any. Whether there was."""
         coming = [change.path for change in changes if change.before is None and is_safe(change.path)]
+        astray = await self._astray(coming)
         hidden: list[tuple[WorkspacePath, Stat]] = []
-        for item in await self._sandbox.stat_files(coming):
+        for item in await self._sandbox.stat_files([path for path in coming if path not in astray]):
             if isinstance(item, FileFault):
                 self._unmirrored[item.path] = item.error.message
             elif item is not None and item.stat.kind in MIRRORED:
@@ -152,11 +153,18 @@ class Rewinder:
             for change in changes
             if change.before and (change.after is None or change.after.kind is not change.before.kind)
         ]
-        failed = {fault.path: fault.error.message for fault in await self._sandbox.remove_files(leaving)}
+        failed = dict(await self._astray(leaving))
+        leaving = [path for path in leaving if path not in failed]
+        failed |= {fault.path: fault.error.message for fault in await self._sandbox.remove_files(leaving)}
         coming = {change.path: change.after for change in changes if change.after and change.path not in failed}
-        astray = await self._astray(list(coming))
-        sound = {path: entry for path, entry in coming.items() if path not in astray}
-        return {**failed, **astray, **await restore_tree(self._sandbox, self._store, sound, on_progress)}
+        failed |= await self._astray(list(coming))
+        sound = {path: entry for path, entry in coming.items() if path not in failed}
+        unmade = await restore_tree(self._sandbox, self._store, sound, on_progress)
+        gone = frozenset(leaving)
+        in_vain = {each.path: each.before for each in changes if each.before and each.path in gone & unmade.keys()}
+        if in_vain:  # what made way for them comes back
+            await restore_tree(self._sandbox, self._store, in_vain, lambda done, total: None)
+        return {**failed, **unmade}
 
     async def _astray(self, paths: Sequence[WorkspacePath]) -> Mapping[WorkspacePath, str]:
         """Those that a symbolic link, which the mirror need not know of, would lead to another place."""
@@ -194,17 +202,19 @@ class Rewinder:
         restored: Restored,
     ) -> Restored:
         made = [Change(path=each.path, entry=each.after) for each in changes if each.path not in failed]
-        if failed:  # what is there now of these, only the sandbox can tell
-            made += await self._rebase()((), failed)
         read_at = compared_with = self._mirror.head.number
         error: StoreUnavailable | None = None
         try:
+            # What is there now of those that failed, only the sandbox can tell. What it never got back is not removed,
+            # and what a symbolic link shows there lies elsewhere.
+            if unsure := failed - mark.withheld - (await self._astray(sorted(failed))).keys():
+                made += await self._rebase()((), unsure)
             revision = await self._mirror.commit(made, read_at=read_at, rebase=self._rebase(), made_by=made_by)
             if revision.number == read_at + 1:
                 compared_with = revision.number
         except StoreUnavailable as unconfirmed:
             error = unconfirmed  # the files are restored, and the next sync tells the mirror
-        await self._write_mark(mark, changes, compared_with)
+        await self._write_mark(mark, changes, compared_with, failed)
         if error is not None:
             return replace(restored, mirror_error=error.message)
         return replace(restored, revision=self._mirror.head.number)
@@ -239,7 +249,9 @@ class Rewinder:
             raise SandboxLost("the sandbox's files are gone", hint="Repeat the call; they come back from the mirror.")
         return mark
 
-    async def _write_mark(self, mark: Mark, changes: Sequence[FileChange], revision: int) -> None:
+    async def _write_mark(
+        self, mark: Mark, changes: Sequence[FileChange], revision: int, failed: frozenset[WorkspacePath] = frozenset()
+    ) -> None:
         """Without the stats of what was touched, so that the next sync reads that again."""
         touched = {change.path for change in changes}
         stats = {path: stat for path, stat in mark.index.stats.items() if path not in touched}
@@ -248,7 +260,7 @@ class Rewinder:
             epoch=mark.epoch,
             revision=revision,
             index=Index(clock_ns=mark.index.clock_ns, stats=stats),
-            withheld=mark.withheld - touched,
+            withheld=mark.withheld - (touched - failed),
         )
         await self._sandbox.write_mark(await anyio.to_thread.run_sync(encode, new))
         self.is_half_done = False

@@ -101,3 +101,16 @@ async def test_a_repository_that_git_cannot_read_is_a_problem_of_its_own_only(tm
         assert set(await server.store.tree(workspace.record.id)) == {"a"}
         (problem,) = report.problems
         assert problem.startswith(".git: its commits are not mirrored")
+
+
+async def test_a_tag_or_branch_that_comes_after_the_last_commit_comes_back_too(tmp_path: Path) -> None:
+    async with seam_server(tmp_path) as server:
+        workspace = await opened(server.manager)
+        await shell(workspace, f"{INIT}; echo 1 > a; {COMMIT} one")
+        await workspace.sync(made_by="test")
+        await shell(workspace, "git tag v1")
+        await workspace.sync(made_by="test")
+        await shell(workspace, "git branch side")
+        await workspace.sync(made_by="test")
+        await server.provider.destroy(workspace.record.id, 1)
+        assert await shell(workspace, "git tag; git branch") == "v1\n* main\n  side\n"

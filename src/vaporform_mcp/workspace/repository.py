@@ -30,7 +30,10 @@ STATE = WorkspacePath(".git/vaporform/state")
 _BUNDLE = WorkspacePath(".git/vaporform/commits.bundle")
 _TRACKED = WorkspacePath(".git/vaporform/tracked")
 FOLDER = WorkspacePath(".git")
-_SIGNS = [WorkspacePath(f".git/{name}") for name in ("HEAD", "index", "config", "packed-refs", "logs/HEAD", "refs")]
+_SIGNS = [
+    WorkspacePath(f".git/{name}")
+    for name in ("HEAD", "index", "config", "packed-refs", "logs/HEAD", "refs", "refs/heads", "refs/tags")
+]
 """What changes whenever there is a new commit, branch, stash or origin, or another path is tracked."""
 
 _KEEP_S = 60.0

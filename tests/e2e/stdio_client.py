@@ -177,8 +177,9 @@ class StdioServer:
             self.notifications.append(message)
         else:
             assert self.answers is not None, f"the server asked for {message['method']}"
-            result = self.answers(message["method"], message["params"])
-            self.send({"jsonrpc": "2.0", "id": message["id"], "result": result})
+            answer = self.answers(message["method"], message["params"])
+            outcome = answer if answer.keys() == {"error"} else {"result": answer}
+            self.send({"jsonrpc": "2.0", "id": message["id"], **outcome})
 
 
 def result_of(answer: dict[str, Any]) -> Result:

@@ -161,6 +161,29 @@ def test_where_the_client_can_ask_the_user_decides_about_the_whole_tree(
         assert good(server.call("read_file", path="a", workspace=name)).text == "one"
 
 
+def test_a_client_that_cannot_ask_though_it_says_so_is_as_one_that_says_not(environment: dict[str, str]) -> None:
+    unsupported = {"error": {"code": -32601, "message": "no such method"}}
+    says: dict[str, Any] = dict(unsupported)
+    declared: dict[str, Any] = {"elicitation": {}}
+
+    def answers(method: str, params: dict[str, Any]) -> dict[str, Any]:
+        return says
+
+    with StdioServer(environment, protocol="2025-11-25", capabilities=declared, answers=answers) as server:
+        for content in ("one", "two"):
+            good(server.call("write_to_file", path="a", content=content, workspace="unasked"))
+        assert good(server.call("restore", to="1", workspace="unasked")).text.startswith("Not restored yet")
+        for answer in ({"error": {"code": -32603, "message": "the dialog broke"}}, {"action": "whatever"}):
+            says.clear()
+            says.update(answer)
+            unanswered = good(server.call("restore", to="1", confirm=True, workspace="unasked"))
+            assert unanswered.text == "Not restored: no answer came from the user. Nothing was changed."
+        assert good(server.call("read_file", path="a", workspace="unasked")).text == "two"
+        says.clear()
+        says.update(unsupported)
+        assert good(server.call("restore", to="1", confirm=True, workspace="unasked")).facts["restored"] is True
+
+
 def test_a_restore_refuses_what_it_does_not_know_and_what_is_not_there(server: StdioServer) -> None:
     good(server.call("write_to_file", path="a", content="x", workspace="refuses"))
     for arguments, code in (

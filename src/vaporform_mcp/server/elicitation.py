@@ -6,14 +6,27 @@ import hashlib
 
 import anyio
 from mcp.server.context import ServerRequestContext
-from mcp_types import CallToolRequestParams, ElicitRequest, ElicitRequestFormParams, ElicitResult, InputRequiredResult
+from mcp.shared.exceptions import MCPError
+from mcp_types import (
+    INVALID_PARAMS,
+    INVALID_REQUEST,
+    METHOD_NOT_FOUND,
+    CallToolRequestParams,
+    ElicitRequest,
+    ElicitRequestFormParams,
+    ElicitResult,
+    InputRequiredResult,
+)
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
+from pydantic import ValidationError
 
 from vaporform_mcp.tools.context import Answer, Ask
 
 __all__ = ["InputNeeded", "asker"]
 
 _KEY = "confirmation"
+_UNASKED = {INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND}
+"""A client that refuses like this has not shown the question to anybody, whatever it declared."""
 
 _FORM = {
     "type": "object",
@@ -37,8 +50,13 @@ def asker(context: ServerRequestContext[object], params: CallToolRequestParams, 
             return _answer_that_came(question, params)
         if not context.session.can_send_request:
             return Answer.NOBODY
-        with anyio.move_on_after(limit_s):
-            return _meaning(await context.session.elicit_form(question, _FORM, context.request_id))
+        try:
+            with anyio.move_on_after(limit_s):
+                return _meaning(await context.session.elicit_form(question, _FORM, context.request_id))
+        except MCPError as error:
+            return Answer.NOBODY if error.code in _UNASKED else Answer.SILENCE
+        except ValidationError:
+            return Answer.SILENCE  # what came is no answer, and least of all a yes
         return Answer.SILENCE
 
     return ask

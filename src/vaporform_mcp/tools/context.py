@@ -27,7 +27,7 @@ class Answer(Enum):
     YES = "yes"
     NO = "no"
     NOBODY = "nobody"  # the client cannot ask
-    SILENCE = "silence"  # asked, and nobody answered in time
+    SILENCE = "silence"  # asked, and no answer came, or none that can be understood
 
 
 Ask = Callable[[str], Awaitable[Answer]]

@@ -83,7 +83,7 @@ def _unrestored(to: Point, path: WorkspacePath, said: str) -> ToolResult:
 def _refusal(answer: Answer, to: Point) -> str:
     match answer:
         case Answer.SILENCE:
-            return "Not restored: the user did not answer in time. Nothing was changed."
+            return "Not restored: no answer came from the user. Nothing was changed."
         case Answer.NOBODY:
             return (
                 f"Not restored yet: all files would be made as they were at {to}. Ask the user; if they agree, call "

@@ -105,7 +105,7 @@ def _deletion_text(answer: Answer, what: str, name: str) -> str:
         case Answer.NO:
             return f"Not deleted: the user declined. Nothing of {what} was changed."
         case Answer.SILENCE:
-            return f"Not deleted: the user did not answer in time. Nothing of {what} was changed."
+            return f"Not deleted: no answer came from the user. Nothing of {what} was changed."
         case Answer.NOBODY:
             return (
                 f"Not deleted yet: {what}. Ask the user; if they agree, call "

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import Literal
 
 from vaporform_mcp.errors import NotFound
@@ -20,6 +20,7 @@ _MAX_ASKED = 5_000
 """Above this many paths, whole trees are read at once."""
 
 _MAX_NEAR = 5
+_MAX_COMPARED = 500
 _REPOSITORY = WorkspacePath(".git")
 """What the mirror keeps in it is made from the repository by each sync."""
 
@@ -51,10 +52,24 @@ def is_repository(path: str) -> bool:
     return lies_under(path, _REPOSITORY)
 
 
-def near_paths(path: WorkspacePath, tree: Iterable[WorkspacePath], *, only_under: bool = False) -> Sequence[str]:
+def near_paths(path: WorkspacePath, tree: Collection[WorkspacePath], *, only_under: bool = False) -> Sequence[str]:
     """Paths of the tree that lie at or under the path, or else that are most like it; a few of them."""
     under = list(islice((each for each in tree if lies_under(each, path)), _MAX_NEAR))
-    return under if under or only_under else difflib.get_close_matches(path, tree, n=_MAX_NEAR)
+    if under or only_under:
+        return under
+    folder, _, name = path.lower().rpartition("/")
+    of_name: list[WorkspacePath] = []
+    beside: list[WorkspacePath] = []
+    for each in tree:
+        its_folder, _, its_name = each.lower().rpartition("/")
+        if its_name == name:
+            of_name.append(each)
+        elif its_folder == folder:
+            beside.append(each)
+    # Comparing costs 0.1 ms a path, while every other call waits.
+    likely = dict.fromkeys(islice(chain(of_name, beside, tree), _MAX_COMPARED))
+    near = difflib.get_close_matches(path, likely, n=_MAX_NEAR)
+    return list(dict.fromkeys([*near, *of_name]))[:_MAX_NEAR]
 
 
 async def changes_between(

@@ -19,6 +19,7 @@ MAX_SEARCHED = 10_000
 """How many revisions back checkpoints are looked for, where no index of labels can tell."""
 
 _PAGE = 500
+_MAX_COMPARED = 500
 _NUMBER = re.compile(r"#?(\d{1,18})", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\u2028\u2029]")
 
@@ -129,7 +130,7 @@ async def _near_labels(store: Store, workspace_id: str, label: str) -> str:
     latest = await newest(store, workspace_id)
     if not labels:
         return f"There is no checkpoint; give the number of a revision, the newest of which is {latest.number}."
-    folded = {each.lower(): each for each in reversed(labels)}
+    folded = {each.lower(): each for each in reversed(labels[:_MAX_COMPARED])}
     near = [folded[each] for each in difflib.get_close_matches(label.lower(), folded, n=MAX_NAMED, cutoff=0.5)]
     if near:
         return f"Near it: {', '.join(near)}. The newest revision is {latest}."

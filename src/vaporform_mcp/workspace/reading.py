@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import shlex
 
 from vaporform_mcp.errors import (
@@ -15,6 +14,7 @@ from vaporform_mcp.errors import (
     VaporformError,
 )
 from vaporform_mcp.exclusions import PRUNED_FOLDERS, Exclusions
+from vaporform_mcp.history import near_paths
 from vaporform_mcp.mime import mime_type
 from vaporform_mcp.sandboxes.base import MAX_FILE_BATCH_BYTES, FileContent, FileStat, Sandbox, Scan
 from vaporform_mcp.stores.base import Store
@@ -28,7 +28,6 @@ from vaporform_mcp.workspace.results import FileText, Listed, Listing
 __all__ = ["MAX_READ_BYTES", "Reader"]
 
 MAX_READ_BYTES = MAX_FILE_BATCH_BYTES
-MAX_NEAR = 5
 
 
 class Reader:
@@ -124,12 +123,8 @@ class Reader:
             scan = await live.sandbox.scan(prune=PRUNED_FOLDERS, limit=5_000)
         except VaporformError:
             return fallback
-        known = [item.path for item in scan.entries if item.stat.kind is EntryKind.FILE]
-        name = path.rpartition("/")[2]
-        same_name = [other for other in known if other.rpartition("/")[2].lower() == name.lower()]
-        near = [*same_name, *difflib.get_close_matches(path, known, n=MAX_NEAR, cutoff=0.6)]
-        unique = list(dict.fromkeys(near))[:MAX_NEAR]
-        return f"Near it: {', '.join(unique)}." if unique else fallback
+        near = near_paths(path, [item.path for item in scan.entries if item.stat.kind is EntryKind.FILE])
+        return f"Near it: {', '.join(near)}." if near else fallback
 
 
 def _is_closed(item: FileStat, rules: Exclusions) -> bool:

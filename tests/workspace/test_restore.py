@@ -454,11 +454,15 @@ async def test_one_with_files_that_could_not_be_is_whole_also_where_the_store_fa
         await checkpoint(workspace, "one")
         await shell(workspace, "echo two > d/a; echo two > b; chmod 555 d")
         await workspace.sync(made_by="test")
-        server.store.before["missing"] = _unavailable
+
+        async def fails_from_then_on() -> None:
+            server.store.before["missing"] = _unavailable
+
+        server.store.before["get_blobs"] = fails_from_then_on
         restored = await restore(workspace, "one")
         assert restored.problems.keys() == {"d/a"}
         assert restored.mirror_error == "the store is down"
-        del server.store.before["missing"]
+        server.store.before.clear()
         assert await shell(workspace, "cat d/a b node_modules/m") == "two\none\n1\n"
         assert (await workspace.sync(made_by="test")).problems == []
         assert (await entry_of(server.store, workspace.record.id, path("b"))) is not None
@@ -483,3 +487,22 @@ async def test_what_did_not_come_back_with_the_sandbox_is_not_removed_by_a_resto
         assert path("a") in await server.store.tree(workspace.record.id)
         assert (await workspace.sync(made_by="test")).changed == 0
         assert path("a") in await server.store.tree(workspace.record.id)
+
+
+async def test_an_edit_of_what_a_killed_restore_left_is_never_mirrored(start_server: ServerFactory) -> None:
+    async with start_server() as first, start_server() as second:
+        one, two = await opened(first.manager), await opened(second.manager)
+        await one.write(path("a.txt"), b"whole\n", made_by="write_to_file")
+        record = one.record
+        sandbox = await first.provider.acquire(record.spec, record.id, 1, lambda phase, percent: None)
+        await one.sync(made_by="test")
+        await two.sync(made_by="test")
+        await sandbox.clear_mark()  # as a restore does that is killed then, after half of its files
+        await sandbox.write_files([FileWrite(path=path("a.txt"), content=b"half\n")])
+        diff = "<<<<<<< SEARCH\nhalf\n=======\nhalf and more\n>>>>>>> REPLACE\n"
+        with pytest.raises(NotFound):
+            await two.replace(path("a.txt"), diff, made_by="replace_in_file")
+        assert (await two.read(path("a.txt"))).content == b"whole\n"
+        assert [each.made_by for each in (await two.history(path("a.txt"), before=None, limit=9)).revisions] == [
+            "write_to_file"
+        ]

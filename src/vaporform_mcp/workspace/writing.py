@@ -73,6 +73,9 @@ class Writer:
     ) -> Written:
         async def attempt(live: Live) -> Written:
             async with self._lock.shared():
+                if expected is not None and await live.sandbox.mark_tag() is None:
+                    # What was read may be of a restore that was killed half way.
+                    raise SandboxLost("the sandbox's files are not whole", hint="Repeat the call; they are replaced.")
                 read_at = live.mirror.head.number
                 stat = await _put(live.sandbox, path, content, expected)
                 return await self._mirror(live, path, content, stat, read_at, made_by)

@@ -38,8 +38,8 @@ class Rescan:
     """What may have changed since a scan, or since the rescan before.
 
     `entries` are what was touched and is there, and what lies in folders that are new or may now be read, in no order.
-    `gone` paths are not there. `lost` folders went away with all that was in them; another may be there again.
-    `linked` files have several names and may have changed unseen. The rest is as in `Scan`.
+    `gone` paths are not there. `lost` folders went away with all that was in them, or are new where one may have been;
+    another may be there again. `linked` files have several names and may have changed unseen. The rest is as in `Scan`.
     """
 
     entries: Sequence[FileStat]

@@ -104,7 +104,8 @@ def _changes(root: Root, request_id: int, watch: Watch, send: Callable[[bytes, b
     rows.flush()
     return {
         "gone": gone,
-        "lost": _outermost(touched.lost),
+        # A new folder may have had this name before, and lost files while it was not watched.
+        "lost": _outermost(touched.lost | touched.fresh),
         "linked": sorted(watch.linked),
         "invalid": invalid,
         "unreadable": unreadable,

@@ -137,13 +137,16 @@ class Watch:
 
         Raises `Blind`.
         """
-        number = library.inotify_add_watch(self.descriptor, place.encode() or b".", sum(_MASK))
+        # Without its slash, with which a link in its place would be followed.
+        number = library.inotify_add_watch(self.descriptor, place.rstrip("/").encode() or b".", sum(_MASK))
         try:
             checked(number)
         except OSError as error:
             if error.errno in _GONE:
                 return  # then it cannot be listed either, which the scan sees
             raise Blind from None
+        if self._folders.get(number, folder) != folder:
+            raise Blind  # it was moved just now, or was got to by a link: what is told of it could be of either name
         self._folders[number] = self._added[number] = folder
         self._dropped.discard(number)
         if len(self._folders) > self._most:

@@ -162,3 +162,42 @@ async def test_a_file_that_could_not_be_mirrored_is_told_until_it_can_be(rig: Ri
     await rig.shell("echo 1 > large")
     third = await rig.syncer.run(made_by="test", thorough=False)
     assert (third.problems, third.changed) == ([], 1)
+
+
+async def test_what_a_folder_shows_that_became_a_link_before_it_was_read_is_not_mirrored_as_its_own(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await rig.shell("mkdir b; echo 1 > b/x")
+    await rig.glimpse()
+    await rig.shell("echo 2 > b/x")
+    read_files = rig.sandbox.read_files
+
+    async def late(*arguments: object, **options: object) -> object:
+        monkeypatch.undo()
+        await rig.shell("mv b c; echo 3 > c/x; ln -s c b")
+        return await read_files(*arguments, **options)  # pyright: ignore[reportArgumentType]
+
+    monkeypatch.setattr(rig.sandbox, "read_files", late)
+    await rig.glimpse()
+    assert await rig.paths() == set()
+    await rig.glimpse()
+    assert await rig.paths() == {"b", "c/x"}
+    assert await rig.missed() == 0
+
+
+async def test_what_lies_behind_a_link_that_leads_nowhere_is_gone(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    await rig.shell("mkdir b; echo 1 > b/x; touch y")
+    await rig.glimpse()
+    await rig.shell("rm -r b")
+    stat_files = rig.sandbox.stat_files
+
+    async def late(*arguments: object) -> object:
+        monkeypatch.undo()
+        await rig.shell("ln -s b b")
+        return await stat_files(*arguments)  # pyright: ignore[reportArgumentType]
+
+    monkeypatch.setattr(rig.sandbox, "stat_files", late)
+    await rig.glimpse()
+    await rig.glimpse()
+    assert await rig.paths() == {"b", "y"}
+    assert await rig.missed() == 0

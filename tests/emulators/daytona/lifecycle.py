@@ -103,6 +103,7 @@ class Lifecycle:
             return
         sandbox.machine = machine
         sandbox.error_reason, sandbox.recoverable, sandbox.stopped_since = "", False, None
+        sandbox.started = self.clock.now()
         self.touch(sandbox)
         self._set(sandbox, "started")
 

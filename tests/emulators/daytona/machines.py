@@ -21,6 +21,7 @@ from anyio.abc import ByteReceiveStream, Process, SocketStream
 
 from tests.emulators.daytona.images import Image, make_programs
 from tests.emulators.daytona.machine import serve
+from tests.emulators.daytona.machine.ports import FOLDER
 from tests.emulators.daytona.machine.wire import HEAD, JSON, Refusal, dump, frame
 
 __all__ = ["HOME", "USER", "Connection", "Machine", "Machines"]
@@ -28,7 +29,6 @@ __all__ = ["HOME", "USER", "Connection", "Machine", "Machines"]
 USER = "daytona"
 HOME = f"/home/{USER}"
 _UID = 1000
-_SOCKETS = "/run/toolbox"
 _CODE = "/.toolbox"
 _READY_S = 20.0
 _SYSTEM = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
@@ -168,7 +168,7 @@ class Machines:
             arguments += ["--bind", f"{root}{folder}", folder]
         if image.disk_bytes is not None:
             arguments += ["--size", str(image.disk_bytes), "--tmpfs", HOME]
-        arguments += ["--bind", str(sockets), _SOCKETS, "--remount-ro", "/", "--chdir", HOME]
+        arguments += ["--bind", str(sockets), FOLDER, "--remount-ro", "/", "--chdir", HOME]
         return [*arguments, "--", *_program(image)]
 
 
@@ -177,7 +177,7 @@ def _program(image: Image) -> list[str]:
     if not image.python and executable.startswith("/usr/bin/"):
         executable = executable.replace("/usr/bin/", "/.usr-bin/")
     call = f"import sys; sys.path.insert(0, '{_CODE}'); from {serve.__name__} import main; main()"
-    return [executable, "-I", "-S", "-B", "-c", call, _SOCKETS]
+    return [executable, "-I", "-S", "-B", "-c", call]
 
 
 def _environment(sandbox: str, env: Mapping[str, str]) -> dict[str, str]:

@@ -16,6 +16,7 @@ from tests.emulators.daytona.faults import Faults
 from tests.emulators.daytona.lifecycle import Lifecycle
 from tests.emulators.daytona.limits import Rates
 from tests.emulators.daytona.machines import Machines
+from tests.emulators.daytona.previews import Previews
 from tests.emulators.daytona.requests import Gate
 from tests.emulators.daytona.snapshots import Snapshots
 from tests.emulators.daytona.steering import Steering
@@ -46,12 +47,14 @@ async def open_service(data: Path, *, port: int, key: str) -> AsyncGenerator[str
         lifecycle = Lifecycle(machines, clock, tasks)
         snapshots = Snapshots(clock)
         toolbox = Toolbox(lifecycle, daemon)
-        app = web.Application(middlewares=[gate.middleware()], client_max_size=_MAX_BODY)
+        previews = Previews(lifecycle, base)
+        app = web.Application(middlewares=[gate.middleware(), previews.middleware()], client_max_size=_MAX_BODY)
         control = Control(lifecycle, snapshots, base)
         app.add_routes(control.routes("/api"))
+        app.add_routes(previews.routes("/api"))
         for part in (Files(toolbox), Process(toolbox)):
             app.add_routes(part.routes("/toolbox/{sandbox}"))
-        app.add_routes(Steering(control, lifecycle, snapshots, faults, gate, daemon).routes())
+        app.add_routes(Steering(control, previews, lifecycle, snapshots, faults, gate, daemon).routes())
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=_STOP_S, auto_decompress=False)
         await runner.setup()
         try:

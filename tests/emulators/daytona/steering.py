@@ -14,6 +14,7 @@ from tests.emulators.daytona.faults import Fault, Faults
 from tests.emulators.daytona.lifecycle import Lifecycle, Outcome
 from tests.emulators.daytona.limits import Limits
 from tests.emulators.daytona.listing import Freshness
+from tests.emulators.daytona.previews import Previews
 from tests.emulators.daytona.requests import CONTROL, Gate
 from tests.emulators.daytona.snapshots import Snapshots
 from tests.emulators.daytona.timings import QUICK, REAL
@@ -39,8 +40,8 @@ class Settings(_Shape):
 
     `timings` are seconds by state; `real_timings` is the service's own pace. `rates` are requests a minute by
     throttler, `total_…` what the organization may have, `may_set_networks` what the smallest tiers may not.
-    `lists` says how fresh they are, `toolbox_url` what is shown as the toolbox's address. `daemon` is the version
-    that the toolbox behaves like.
+    `lists` says how fresh they are, `toolbox_url` what is shown as the toolbox's address, `preview_warning` whether
+    browsers are warned. `daemon` is the version that the toolbox behaves like.
     """
 
     latency_s: float | None = None
@@ -54,6 +55,7 @@ class Settings(_Shape):
     may_set_networks: bool | None = None
     lists: Freshness | None = None
     toolbox_url: str | None = None
+    preview_warning: bool | None = None
     daemon: Version | None = None
 
 
@@ -63,9 +65,17 @@ class Passing(_Shape):
 
 class Steering:
     def __init__(
-        self, control: Control, lifecycle: Lifecycle, snapshots: Snapshots, faults: Faults, gate: Gate, daemon: Daemon
+        self,
+        control: Control,
+        previews: Previews,
+        lifecycle: Lifecycle,
+        snapshots: Snapshots,
+        faults: Faults,
+        gate: Gate,
+        daemon: Daemon,
     ) -> None:
         self._control = control
+        self._previews = previews
         self._lifecycle = lifecycle
         self._snapshots = snapshots
         self._faults = faults
@@ -118,6 +128,7 @@ class Steering:
             self._control.listing.set_freshness(settings.lists)
         for target, name, value in (
             (gate, "latency_s", settings.latency_s),
+            (self._previews, "warns", settings.preview_warning),
             (self._daemon, "version", settings.daemon),
             (gate.rates, "plain_header", settings.plain_retry_after),
             (limits, "total_cpu", settings.total_cpu),
@@ -164,6 +175,7 @@ class Steering:
         self._lifecycle.limits = Limits()
         self._control.listing.set_freshness("live")
         self._control.toolbox_url = None
+        self._previews.reset()
         self._gate.reset()
         self._daemon.version = "0.226"
         return web.Response()

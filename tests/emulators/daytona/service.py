@@ -23,6 +23,8 @@ from tests.emulators.daytona.steering import Steering
 from tests.emulators.daytona.toolbox import Toolbox
 from tests.emulators.daytona.toolbox_files import Files
 from tests.emulators.daytona.toolbox_process import Process
+from tests.emulators.daytona.toolbox_sessions import Sessions
+from tests.emulators.daytona.toolbox_terminals import Terminals
 from tests.emulators.daytona.version import Daemon
 
 __all__ = ["open_service"]
@@ -52,7 +54,7 @@ async def open_service(data: Path, *, port: int, key: str) -> AsyncGenerator[str
         control = Control(lifecycle, snapshots, base)
         app.add_routes(control.routes("/api"))
         app.add_routes(previews.routes("/api"))
-        for part in (Files(toolbox), Process(toolbox)):
+        for part in (Files(toolbox), Process(toolbox), Sessions(toolbox), Terminals(toolbox)):
             app.add_routes(part.routes("/toolbox/{sandbox}"))
         app.add_routes(Steering(control, previews, lifecycle, snapshots, faults, gate, daemon).routes())
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=_STOP_S, auto_decompress=False)

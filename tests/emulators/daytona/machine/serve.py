@@ -12,6 +12,8 @@ from collections.abc import Callable
 from tests.emulators.daytona.machine.commands import COMMAND_OPERATIONS
 from tests.emulators.daytona.machine.files import FILE_OPERATIONS
 from tests.emulators.daytona.machine.ports import FOLDER, PORT_OPERATIONS
+from tests.emulators.daytona.machine.sessions import SESSION_OPERATIONS
+from tests.emulators.daytona.machine.terminals import TERMINAL_OPERATIONS
 from tests.emulators.daytona.machine.wire import Channel, Fields, Refusal
 
 __all__ = ["main"]
@@ -26,6 +28,8 @@ OPERATIONS: dict[str, Callable[[Channel, Fields], object]] = {
     **COMMAND_OPERATIONS,
     **FILE_OPERATIONS,
     **PORT_OPERATIONS,
+    **SESSION_OPERATIONS,
+    **TERMINAL_OPERATIONS,
 }
 
 

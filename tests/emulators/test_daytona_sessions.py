@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import anyio
-import anyio.lowlevel
 import pytest
 from daytona import AsyncSandbox, PtySize, SessionExecuteRequest
 from daytona.common.errors import (
@@ -30,6 +31,11 @@ async def run(sandbox: AsyncSandbox, command: str) -> str:
     """Start it in the session, and answer with its id."""
     request = SessionExecuteRequest(command=command, run_async=True)
     return (await sandbox.process.execute_session_command("s", request)).cmd_id
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    while not holds():  # noqa: ASYNC110  # what is waited for is in the sandbox
+        await anyio.sleep(0.01)
 
 
 async def exit_code(sandbox: AsyncSandbox, command: str) -> int | None:
@@ -65,15 +71,11 @@ async def test_output_is_followed_from_the_start_to_the_end_of_its_command(sessi
     out: list[str] = []
     err: list[str] = []
 
-    def on_stdout(text: str) -> None:
-        out.append(text)
-
     with anyio.fail_after(_WAIT_S):
         async with anyio.create_task_group() as tasks:
             follow = session.process.get_session_command_logs_async
-            tasks.start_soon(follow, "s", command, on_stdout, err.append)
-            while not out:
-                await anyio.lowlevel.checkpoint()
+            tasks.start_soon(follow, "s", command, out.append, err.append)
+            await until(lambda: bool(out))
             assert out == ["first\n"]
             await session.process.exec("touch go")
     assert ("".join(out), "".join(err)) == ("first\nlast\n", "oops\n")
@@ -142,12 +144,10 @@ async def test_a_terminal_takes_input_and_sizes_and_tells_how_its_shell_ended(sa
             "t", seen.extend, envs={"GREETING": "hello"}, pty_size=PtySize(rows=30, cols=100)
         )
         await terminal.send_input("echo $GREETING-there; stty size\n")
-        while b"hello-there\r\n30 100" not in seen:
-            await anyio.sleep(0.01)
+        await until(lambda: b"hello-there\r\n30 100" in seen)
         await terminal.resize(PtySize(rows=40, cols=120))
         await terminal.send_input("stty size; tty\n")
-        while b"40 120" not in seen:
-            await anyio.sleep(0.01)
+        await until(lambda: b"40 120" in seen)
         assert [each.id for each in await sandbox.process.list_pty_sessions()] == ["t"]
         await terminal.send_input("exit 5\n")
         ended = await terminal.wait()

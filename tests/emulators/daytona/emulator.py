@@ -50,6 +50,10 @@ class Emulator:
         """A sandbox is deleted behind everybody's back."""
         self._call("DELETE", f"/sandboxes/{sandbox}")
 
+    def deactivate_snapshot(self, snapshot: str) -> None:
+        """As weeks without use do."""
+        self._call("POST", f"/snapshots/{snapshot}/deactivate")
+
     def settings(self, **fields: object) -> None:
         """The fields are those of `steering.Settings`."""
         self._call("POST", "/settings", fields)

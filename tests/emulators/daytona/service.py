@@ -12,12 +12,14 @@ from aiohttp import web
 from tests.emulators.daytona.automatic import keep_sweeping
 from tests.emulators.daytona.clock import Clock
 from tests.emulators.daytona.control import Control
+from tests.emulators.daytona.egress import Egress
 from tests.emulators.daytona.faults import Faults
 from tests.emulators.daytona.lifecycle import Lifecycle
 from tests.emulators.daytona.limits import Rates
 from tests.emulators.daytona.machines import Machines
 from tests.emulators.daytona.previews import Previews
 from tests.emulators.daytona.requests import Gate
+from tests.emulators.daytona.snapshot_routes import SnapshotRoutes
 from tests.emulators.daytona.snapshots import Snapshots
 from tests.emulators.daytona.steering import Steering
 from tests.emulators.daytona.toolbox import Toolbox
@@ -38,7 +40,7 @@ async def open_service(data: Path, *, port: int, key: str) -> AsyncGenerator[str
     """Serve while the block runs; its value is the service's address. `data` keeps the sandboxes' files meanwhile."""
     clock, faults = Clock(), Faults()
     rates, daemon = Rates(clock), Daemon()
-    machines = Machines(data)
+    machines, egress = Machines(data), Egress()
     gate = Gate(faults, rates, daemon, clock, key)
     address = ""
 
@@ -46,13 +48,14 @@ async def open_service(data: Path, *, port: int, key: str) -> AsyncGenerator[str
         return address
 
     async with anyio.create_task_group() as tasks:
-        lifecycle = Lifecycle(machines, clock, tasks)
-        snapshots = Snapshots(clock)
+        lifecycle = Lifecycle(machines, egress, clock, tasks)
+        snapshots = Snapshots(lifecycle, data / "snapshots", tasks)
         toolbox = Toolbox(lifecycle, daemon)
         previews = Previews(lifecycle, base)
         app = web.Application(middlewares=[gate.middleware(), previews.middleware()], client_max_size=_MAX_BODY)
         control = Control(lifecycle, snapshots, base)
         app.add_routes(control.routes("/api"))
+        app.add_routes(SnapshotRoutes(lifecycle, snapshots, base).routes("/api"))
         app.add_routes(previews.routes("/api"))
         for part in (Files(toolbox), Process(toolbox), Sessions(toolbox), Terminals(toolbox)):
             app.add_routes(part.routes("/toolbox/{sandbox}"))

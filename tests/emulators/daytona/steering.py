@@ -41,7 +41,8 @@ class Settings(_Shape):
     `timings` are seconds by state; `real_timings` is the service's own pace. `rates` are requests a minute by
     throttler, `total_…` what the organization may have, `may_set_networks` what the smallest tiers may not.
     `lists` says how fresh they are, `toolbox_url` what is shown as the toolbox's address, `preview_warning` whether
-    browsers are warned. `daemon` is the version that the toolbox behaves like.
+    browsers are warned. `hosts` are names that sandboxes reach at addresses of a test's own. `daemon` is the version
+    that the toolbox behaves like.
     """
 
     latency_s: float | None = None
@@ -56,6 +57,7 @@ class Settings(_Shape):
     lists: Freshness | None = None
     toolbox_url: str | None = None
     preview_warning: bool | None = None
+    hosts: dict[str, str] | None = None
     daemon: Version | None = None
 
 
@@ -89,6 +91,7 @@ class Steering:
             web.post(f"{CONTROL}/outcomes", self.add_outcome),
             web.post(CONTROL + "/sandboxes/{sandbox}", self.happen),
             web.delete(CONTROL + "/sandboxes/{sandbox}", self.vanish),
+            web.post(CONTROL + "/snapshots/{snapshot}/deactivate", self.deactivate),
             web.post(f"{CONTROL}/settings", self.change_settings),
             web.post(f"{CONTROL}/clock", self.advance_clock),
             web.get(f"{CONTROL}/requests", self.get_requests),
@@ -117,6 +120,10 @@ class Steering:
         await self._lifecycle.vanish(self._lifecycle.find(request.match_info["sandbox"]))
         return web.Response()
 
+    async def deactivate(self, request: web.Request) -> web.Response:
+        self._snapshots.deactivate(self._snapshots.find(request.match_info["snapshot"]))
+        return web.Response()
+
     async def change_settings(self, request: web.Request) -> web.Response:
         settings = await read_body(request, Settings)
         gate, limits = self._gate, self._lifecycle.limits
@@ -124,6 +131,7 @@ class Steering:
             self._lifecycle.timings.update(REAL)
         self._lifecycle.timings.update(settings.timings or {})
         gate.rates.per_minute.update(settings.rates or {})
+        self._lifecycle.egress.hosts.update(settings.hosts or {})
         if settings.lists is not None:
             self._control.listing.set_freshness(settings.lists)
         for target, name, value in (
@@ -173,6 +181,7 @@ class Steering:
         self._lifecycle.clock.reset()
         self._lifecycle.timings.update(QUICK)
         self._lifecycle.limits = Limits()
+        self._lifecycle.egress.hosts.clear()
         self._control.listing.set_freshness("live")
         self._control.toolbox_url = None
         self._previews.reset()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -36,6 +36,7 @@ __all__ = [
     "open_manager",
     "open_provider",
     "open_store",
+    "open_store_to_look",
     "sandbox_folders",
     "sandboxes",
     "serving",
@@ -115,18 +116,28 @@ async def open_store(settings: Settings) -> AsyncGenerator[Store]:
     Raises:
         StoreUnavailable: the data folder cannot be made, or the URI of the database cannot be used.
     """
+    _make_data_dir(settings.data_dir)  # with MongoDB too: of the sandboxes and the locks
     if settings.store == "mongo":
-        from vaporform_mcp.stores.mongo import open_mongo
-
-        _make_data_dir(settings.data_dir)  # of the sandboxes and the locks
-        async with open_mongo(settings.mongo.uri.get_secret_value(), settings.mongo.database) as store:
+        async with _open_mongo(settings) as store:
             yield store
         return
     from vaporform_mcp.stores.sqlite import open_sqlite
 
-    _make_data_dir(settings.data_dir)
     async with open_sqlite(store_file(settings)) as store:
         yield store
+
+
+@asynccontextmanager
+async def open_store_to_look(settings: Settings) -> AsyncGenerator[Store | None]:
+    """The store that the settings choose, for what only tells: nothing is made. None where there is none yet."""
+    if settings.store == "mongo":
+        async with _open_mongo(settings, read_only=True) as store:
+            yield store
+    elif store_file(settings).exists():
+        async with open_store(settings) as store:
+            yield store
+    else:
+        yield None
 
 
 @asynccontextmanager
@@ -310,6 +321,12 @@ async def _current(settings: Settings) -> dict[tuple[str, int], str]:
             (record.id, (await store.head(record.id)).sandbox_epoch): record.name
             for record in await store.list_workspaces(OWNER)
         }
+
+
+def _open_mongo(settings: Settings, *, read_only: bool = False) -> AbstractAsyncContextManager[Store]:
+    from vaporform_mcp.stores.mongo import open_mongo
+
+    return open_mongo(settings.mongo.uri.get_secret_value(), settings.mongo.database, read_only=read_only)
 
 
 def _hosts(uri: str) -> str:

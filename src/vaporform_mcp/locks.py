@@ -1,12 +1,12 @@
-"""Who may touch what at the same time: a lock per path in this process, a lock per workspace on this host."""
+"""Who may touch what at the same time: locks of a path in this process, of a workspace or a folder on this host."""
 
 from __future__ import annotations
 
 import errno
 import fcntl
 import os
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import anyio
@@ -14,9 +14,26 @@ import anyio
 from vaporform_mcp.errors import Conflict
 from vaporform_mcp.types import WorkspacePath
 
-__all__ = ["HostLock", "PathLocks"]
+__all__ = ["HostLock", "PathLocks", "held_folder"]
 
 _BUSY = {errno.EAGAIN, errno.EACCES}
+
+
+@contextmanager
+def held_folder(folder: Path) -> Generator[None]:
+    """A folder that somebody works in. The kernel lets go of it when its holder dies (flock(2)), so that what was left
+    can be told from what goes on.
+
+    Raises:
+        BlockingIOError: somebody has it.
+        OSError: as the system does.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 class PathLocks:

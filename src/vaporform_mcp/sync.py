@@ -6,10 +6,11 @@ synced, and that moment is safely later than its last change ("racy git", Docume
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from vaporform_mcp.exclusions import Exclusions
+from vaporform_mcp.trees import folders_of
 from vaporform_mcp.types import Change, Entry, EntryKind, Stat, WorkspacePath
 
 __all__ = [
@@ -18,7 +19,6 @@ __all__ = [
     "Index",
     "Nominated",
     "changes_between",
-    "folders_of",
     "is_unchanged",
     "nominate",
 ]
@@ -112,10 +112,3 @@ def changes_between(
 
 def _same_file(known: Entry, entry: Entry) -> bool:
     return (known.kind, known.mode, known.digest) == (entry.kind, entry.mode, entry.digest)
-
-
-def folders_of(path: str) -> Iterator[str]:
-    """The folders on the way to it, innermost first."""
-    while "/" in path:
-        path = path.rpartition("/")[0]
-        yield path

@@ -131,7 +131,7 @@ def test_a_store_that_fails_under_a_running_server_costs_the_mirror_and_nothing_
 def test_a_store_that_is_gone_while_a_server_runs_costs_the_mirror_alone_and_put_back_it_goes_on(
     machine: Machine, tmp_path: Path
 ) -> None:
-    """Removed between two writes, so that a new, empty one is made in its place; then the old one is moved back."""
+    """Moved away between two writes. No empty one comes in its place, where the workspace would begin anew."""
     with machine.server() as server:
         assert server.call("write_to_file", path="before.txt", content="before").facts["mirrored"]
         away = tmp_path / "away"
@@ -141,22 +141,22 @@ def test_a_store_that_is_gone_while_a_server_runs_costs_the_mirror_alone_and_put
             path.rename(away / path.name)
         written = server.call("write_to_file", path="meanwhile.txt", content="meanwhile")
         assert written.facts["mirrored"] is False
-        assert "no longer has this workspace" in written.facts["mirror_error"]
-        assert "put the store back" in written.text
+        assert "removed, moved away or replaced" in written.facts["mirror_error"]
+        assert "Put it back" in written.text
         assert_fit(written, machine.data_dir)
         assert server.call("read_file", path="meanwhile.txt").text == "meanwhile"
-        refused = server.call("attempt_completion", result="done")
-        assert "put the store back" in refused.text
-        assert_fit(refused, machine.data_dir)
-        server.process.kill()
-        server.wait()
-    for path in machine.data_dir.glob(f"{machine.store_file.name}*"):
-        path.unlink()
-    for path in files:
-        if (away / path.name).exists():
-            (away / path.name).rename(path)
-    with machine.server() as server:
-        assert server.call("read_file", path="meanwhile.txt").text == "meanwhile"
+        completed = server.call("attempt_completion", result="done")
+        assert completed.facts["mirrored"] is False
+        assert "removed, moved away or replaced" in completed.text
+        assert_fit(completed, machine.data_dir)
+        for arguments in ({"name": "default"}, {"name": "another"}):
+            opened = server.call("open_workspace", **arguments)
+            assert_fit(opened, machine.data_dir)
+        assert_refused(opened, "store_unavailable", machine.data_dir)
+        assert not list(machine.data_dir.glob(f"{machine.store_file.name}*"))
+        for path in files:
+            if (away / path.name).exists():
+                (away / path.name).rename(path)
         in_time(lambda: machine.stored().get("meanwhile.txt") == b"meanwhile")
     assert machine.stored() == {"kept.txt": b"kept", "before.txt": b"before", "meanwhile.txt": b"meanwhile"}
 

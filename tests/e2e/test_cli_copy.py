@@ -108,3 +108,16 @@ def test_where_no_server_is_named_or_none_answers_it_is_said_what_to_set(environ
     assert unreachable.returncode == 1
     assert "hidden" not in unreachable.stderr
     assert "Traceback" not in unreachable.stderr
+
+
+def test_a_dry_run_makes_no_database_and_no_data_folder(environment: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "a").write_bytes(b"1")
+    pushed = run(on_mongo(environment), "push", str(tmp_path / "mine"), "--dry-run")
+    assert (pushed.returncode, pushed.stderr) == (0, "")
+    assert "1 file would be written" in pushed.stdout
+    pulled = run(on_mongo(environment), "pull", "mine", str(tmp_path / "mine"), "--dry-run")
+    assert pulled.returncode == 1
+    assert "there is no workspace mine" in pulled.stderr
+    assert environment["VAPORFORM_MONGO__DATABASE"] not in mongod.client().list_database_names()
+    assert not (tmp_path / "data").exists()

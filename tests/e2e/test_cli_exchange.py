@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
+import anyio.to_thread
 import pytest
 
-from tests.e2e.test_cli import PROGRAM, arun, call, client, run
+from tests.e2e.test_cli import DENYING, PROGRAM, arun, call, client, run
 from tests.e2e.test_cli_store import tree_of
 from vaporform_mcp.app import OWNER
 from vaporform_mcp.stores.sqlite import open_sqlite
@@ -46,9 +48,13 @@ async def test_a_folder_goes_in_an_agent_works_on_it_and_it_comes_back_with_noth
     (mine / "link").symlink_to("src/a.py")
     pushed = {".gitignore", "src/a.py", "run", "big", "gone", "both", "link"}
 
-    # A dry run makes nothing, not even the workspace.
+    # A dry run makes nothing, not even the data folder.
     status, would = await asked(environment, "push", str(mine), "--dry-run")
     assert (status, set(would["written"])) == (0, pushed)  # pyright: ignore[reportArgumentType, reportCallIssue]
+    nothing = await arun(environment, "pull", "my-app", str(mine), "--dry-run")
+    assert (nothing.returncode, nothing.stdout) == (1, "")
+    assert "there is no workspace my-app" in nothing.stderr
+    assert not (tmp_path / "data").exists()
     assert json.loads((await arun(environment, "workspaces", "--json")).stdout) == []
 
     async with client(environment) as agent:  # a server is at work on it all the while
@@ -131,6 +137,42 @@ def test_what_cannot_be_pushed_or_pulled_is_told(environment: dict[str, str], tm
         assert said in done.stderr
         assert "Traceback" not in done.stderr
     assert not (tmp_path / "x").exists()
+
+
+async def test_what_a_pull_could_not_have_is_told_and_its_exit_status_says_so(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    environment |= {"VAPORFORM_MIRROR__FILE_MB": "1"}
+    async with client(environment) as agent:
+        await call(agent, "write_to_file", path="a", content="1", workspace="todo")
+        await call(agent, "execute_command", command="head -c 2000000 /dev/zero > big", workspace="todo")
+        # Over the limit of the mirror, so that the folder does not get it.
+        status, did = await asked(environment, "pull", "todo", str(tmp_path / "one"))
+        assert (status, did["written"]) == (1, ["a"])
+        (told,) = did["unmirrored"]  # pyright: ignore[reportGeneralTypeIssues, reportUnknownVariableType]
+        assert told.startswith("big: ")  # pyright: ignore[reportUnknownMemberType]
+        plain = await arun(environment, "pull", "todo", str(tmp_path / "one"))
+        assert plain.returncode == 1
+        assert "not in the mirror: big: " in plain.stderr
+        await call(agent, "execute_command", command="rm big", workspace="todo")
+        assert (await asked(environment, "pull", "todo", str(tmp_path / "one")))[0] == 0
+    await arun(environment, "stop", "--all")
+    # Where no sandbox is to be had, the mirror is what there is.
+    how = "container" if os.geteuid() == 0 else "user"
+    denied = await anyio.to_thread.run_sync(
+        lambda: subprocess.run(
+            [sys.executable, DENYING, how, *PROGRAM, "pull", "todo", str(tmp_path / "two")],
+            env={**environment, "VAPORFORM_LOCAL__ISOLATION": "namespaces"},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    )
+    assert denied.returncode == 1
+    assert "1 file written" in denied.stdout
+    assert "not in the mirror: whatever was not mirrored before, since the sandbox cannot be had: " in denied.stderr
+    assert tree_of(tmp_path / "two") == {"a": b"1"}
 
 
 async def test_restore_makes_files_as_they_were_beside_a_server_at_work_and_says_how_to_undo_it(

@@ -14,9 +14,9 @@ import pytest
 
 from vaporform_mcp.errors import NotFound, SandboxLost, SandboxUnavailable, VaporformError
 from vaporform_mcp.sandboxes.local import layout
-from vaporform_mcp.sandboxes.local.client import Absent, Connection, Hung, Reply, connect
-from vaporform_mcp.sandboxes.local.inside.wire import HEADER, MAX_FRAME_BYTES, MAX_JSON_BYTES, PROTOCOL
+from vaporform_mcp.sandboxes.local.client import Absent, Connection, Hung, SocketReply, connect
 from vaporform_mcp.sandboxes.local.layout import Folder
+from vaporform_mcp.sandboxes.supervised.inside.wire import HEADER, MAX_FRAME_BYTES, MAX_JSON_BYTES, PROTOCOL
 
 GREETING: Mapping[str, object] = {"hello": PROTOCOL, "workspace": "ws", "epoch": 1, "config": "x", "attached": 1}
 
@@ -89,9 +89,9 @@ async def connection(impostor: Impostor) -> AsyncIterator[Connection]:
         tasks.cancel_scope.cancel()
 
 
-async def ask(connection: Connection, answer: bytes, *descriptors: int, impostor: Impostor) -> Reply:
+async def ask(connection: Connection, answer: bytes, *descriptors: int, impostor: Impostor) -> SocketReply:
     """Make a request that is answered with these bytes, `"ID"` in them replaced. Its error comes out in no group."""
-    replies: list[Reply] = []
+    replies: list[SocketReply] = []
     failures: list[VaporformError] = []
 
     async def request() -> None:

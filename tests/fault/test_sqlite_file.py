@@ -10,14 +10,14 @@ import re
 import shutil
 import sqlite3
 import stat
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import closing
 from pathlib import Path
 
 import anyio
 import pytest
 
-from tests.contract.stores import append, blob, digest_of, file, make_workspace, record, streamed, write
+from tests.contract.stores import append, blob, digest_of, file, make_workspace, record, write
 from tests.durability.kills import assert_is_sound
 from vaporform_mcp.errors import StoreUnavailable
 from vaporform_mcp.stores.sqlite import SqliteStore, open_sqlite
@@ -247,18 +247,71 @@ async def test_a_cancelled_call_leaves_no_transaction_open(store: SqliteStore, p
             other.execute("ROLLBACK")
 
 
-async def test_a_file_that_was_moved_away_is_made_anew_and_the_old_one_is_whole(store: SqliteStore, path: Path) -> None:
+async def put_away(path: Path) -> list[tuple[Path, Path]]:
+    """Move the store's files out of the way; answers with where each was and is."""
+    away = path.parent.parent / "away"
+    away.mkdir()
+    return [(each, each.rename(away / each.name)) for each in list(path.parent.iterdir())]
+
+
+def remove(path: Path) -> None:
+    for each in path.parent.iterdir():
+        each.unlink()
+
+
+def remove_the_folder(path: Path) -> None:
+    shutil.rmtree(path.parent)
+
+
+def put_another(path: Path) -> None:
+    remove(path)
+    with closing(sqlite3.connect(path)) as empty:  # on many file systems it gets the number of the one before
+        empty.execute("PRAGMA user_version = 0")
+        empty.execute("VACUUM")
+
+
+@pytest.mark.parametrize("has_idle_reader", [True, False])
+@pytest.mark.parametrize("meddle", [remove, remove_the_folder, put_another])
+async def test_a_file_that_is_gone_under_a_running_server_is_told_and_none_is_made_in_its_place(
+    store: SqliteStore, path: Path, meddle: Callable[[Path], None], has_idle_reader: bool
+) -> None:
     workspace = await make_workspace(store)
     await write(store, workspace, {"a": b"1"})
-    elsewhere = path.parent.parent / "vaporform.sqlite3"
-    path.rename(elsewhere)
-    assert await store.get_workspace("ada", "site") is None
-    fresh = await make_workspace(store)
-    await write(store, fresh, {"b": b"2"})
-    async with open_sqlite(elsewhere) as old:
-        assert await old.tree(workspace) == {"a": file(b"1")}
+    if has_idle_reader:
+        await store.tree(workspace)
+    meddle(path)
+    before = path.read_bytes() if path.exists() else None
+    for _ in range(2):
+        refused = await refusal(store, path)
+        assert "removed, moved away or replaced" in str(refused)
+        assert "Put it back" in refused.hint
+        with pytest.raises(StoreUnavailable, match="removed"):
+            await store.put_blobs([blob(b"2")])
+    assert (path.read_bytes() if path.exists() else None) == before
+    # A server that is started now begins with what is there.
     async with open_sqlite(path) as new:
-        assert await new.tree(fresh) == {"b": file(b"2")}
+        assert await new.list_workspaces("ada") == []
+
+
+async def test_a_file_that_was_moved_away_is_whole_there_and_goes_on_when_it_is_put_back(
+    store: SqliteStore, path: Path
+) -> None:
+    workspace = await make_workspace(store)
+    await write(store, workspace, {"a": b"1"})
+    moved = await put_away(path)
+    with pytest.raises(StoreUnavailable, match="moved away"):
+        await write(store, workspace, {"a": b"2"})
+    async with open_sqlite(dict(moved)[path]) as old:
+        assert await old.tree(workspace) == {"a": file(b"1")}
+    for was, now in moved:
+        if now.exists():
+            now.rename(was)
+    assert await store.tree(workspace) == {"a": file(b"1")}
+    await write(store, workspace, {"b": b"2"})
+    await store.aclose()
+    assert_is_sound(path)
+    async with open_sqlite(path) as again:
+        assert await again.tree(workspace) == {"a": file(b"1"), "b": file(b"2")}
 
 
 async def test_a_file_replaced_while_a_stream_comes_in_gets_nothing_of_it_and_loses_nothing(
@@ -271,18 +324,16 @@ async def test_a_file_replaced_while_a_stream_comes_in_gets_nothing_of_it_and_lo
     async def stream() -> AsyncIterator[bytes]:
         yield content[: 2 * 1024 * 1024]
         path.rename(path.with_name("old"))
-        await write(store, await make_workspace(store, "other"), {"other": other})
+        async with open_sqlite(path) as theirs:
+            await write(theirs, await make_workspace(theirs, "other"), {"other": other})
         yield content[2 * 1024 * 1024 :]
 
     with pytest.raises(StoreUnavailable, match="replaced"):
         await store.put_large_blob(digest_of(content), len(content), stream(), "text/plain")
-    await store.put_large_blob(digest_of(content), len(content), streamed(content, 100_000), "text/plain")
-    assert await store.get_blobs([digest_of(content), digest_of(other)]) == {
-        digest_of(content): content,
-        digest_of(other): other,
-    }
     await store.aclose()
     assert_is_sound(path)
+    async with open_sqlite(path) as theirs:
+        assert await theirs.get_blobs([digest_of(content), digest_of(other)]) == {digest_of(other): other}
 
 
 async def test_a_stream_whose_place_was_pruned_meanwhile_is_told_to_be_put_again(
@@ -302,14 +353,6 @@ async def test_a_stream_whose_place_was_pruned_meanwhile_is_told_to_be_put_again
         await store.put_large_blob(digest_of(content), len(content), stream(), "text/plain")
     await store.aclose()
     assert_is_sound(path)
-
-
-async def test_a_folder_that_was_removed_is_made_anew(store: SqliteStore, path: Path) -> None:
-    await make_workspace(store)
-    shutil.rmtree(path.parent)
-    workspace = await make_workspace(store)
-    await write(store, workspace, {"a": b"1"})
-    assert await store.tree(workspace) == {"a": file(b"1")}
 
 
 async def test_a_closed_store_says_so(store: SqliteStore) -> None:

@@ -20,13 +20,14 @@ from tests.contract.sandboxes import no_phase
 from tests.security.table import NEIGHBOUR, TABLE, Answers
 from vaporform_mcp.errors import SandboxLost
 from vaporform_mcp.sandboxes.base import Command, FileWrite, RunState, Sandbox
-from vaporform_mcp.sandboxes.local import inside, layout
+from vaporform_mcp.sandboxes.local import layout
 from vaporform_mcp.sandboxes.local.config import Level, LocalConfig
 from vaporform_mcp.sandboxes.local.interpreter import Interpreter, interpreter
 from vaporform_mcp.sandboxes.local.limits import RESTRICTED_GAPS, RESTRICTED_GAPS_AS_USER
 from vaporform_mcp.sandboxes.local.provider import open_local
 from vaporform_mcp.sandboxes.local.registry import known_sandboxes
 from vaporform_mcp.sandboxes.local.sandbox import LocalSandbox
+from vaporform_mcp.sandboxes.supervised import inside
 from vaporform_mcp.types import Spec, WorkspacePath
 
 ATTEMPTS = (Path(__file__).parent / "attempts.py").read_bytes()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from vaporform_mcp.sandboxes.local.certificates import INSIDE, combined, host_bundles
 from vaporform_mcp.sandboxes.local.environment import command_environment
-from vaporform_mcp.sandboxes.local.inside.wire import EGRESS_PORT
+from vaporform_mcp.sandboxes.supervised.inside.wire import EGRESS_PORT
 
 ONE = "-----BEGIN CERTIFICATE-----\nMIIBone=\n-----END CERTIFICATE-----\n"
 TWO = "-----BEGIN CERTIFICATE-----\nMIIBtwo=\n-----END CERTIFICATE-----\n"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from vaporform_mcp.sandboxes.local.forwarding import Forward, forwards
-from vaporform_mcp.sandboxes.local.inside.wire import EGRESS_PORT
 from vaporform_mcp.sandboxes.local.policy import parse
+from vaporform_mcp.sandboxes.supervised.inside.wire import EGRESS_PORT
 
 
 def test_a_private_host_with_a_port_that_is_not_http_has_a_forward() -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from vaporform_mcp.sandboxes.local.inside.root import Root
-from vaporform_mcp.sandboxes.local.inside.scanning import REPLY, rescan
-from vaporform_mcp.sandboxes.local.inside.watching import Blind, Watch
-from vaporform_mcp.sandboxes.local.inside.wire import HEADER
+from vaporform_mcp.sandboxes.supervised.inside.root import Root
+from vaporform_mcp.sandboxes.supervised.inside.scanning import REPLY, rescan
+from vaporform_mcp.sandboxes.supervised.inside.watching import Blind, Watch
+from vaporform_mcp.sandboxes.supervised.inside.wire import HEADER
 
 
 @pytest.fixture

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pytest
 
+from vaporform_mcp.history import Excerpt, FileChange, Point
 from vaporform_mcp.sandboxes.base import CommandResult, OutputChunk, Preview, ProcessStatus, RunState
 from vaporform_mcp.server.results import success
 from vaporform_mcp.techstack import TechStack
@@ -23,12 +25,14 @@ from vaporform_mcp.tools.running import (
     stopped_result,
 )
 from vaporform_mcp.tools.spec import MAX_RESULT_CHARS, ToolResult
+from vaporform_mcp.tools.travel import diff_result
 from vaporform_mcp.tools.workspaces import opened_result, summaries_result
-from vaporform_mcp.types import ROOT, Digest, EntryKind, Phase, WorkspaceName, WorkspacePath
+from vaporform_mcp.types import ROOT, Digest, Entry, EntryKind, Phase, WorkspaceName, WorkspacePath
 from vaporform_mcp.workspace.results import (
     Checked,
     Completed,
     DevServer,
+    Diff,
     Executed,
     Found,
     Listed,
@@ -440,3 +444,29 @@ def test_a_completion_has_the_facts_that_scripts_rely_on() -> None:
         {"port": 5173, "url": "http://127.0.0.1:5173", "public": False, "status": 200},
         {"port": 8000, "url": SHARED.url, "public": True, "expires_at": "2027-01-15T08:00:00Z"},
     ]
+
+
+def test_the_facts_of_a_diff_of_many_long_paths_are_bounded_and_say_that_they_are_cut() -> None:
+    entry = Entry(kind=EntryKind.FILE, mode=0o644, size=1, digest=Digest("ab" * 32), mime_type="text/plain")
+    changes = [
+        FileChange(path=WorkspacePath(f"{number:04}/" + "d/" * 2_000), before=None, after=entry)
+        for number in range(1_000)
+    ]
+    found = Diff(
+        before=Point(number=1, label=None),
+        after=Point(number=2, label=None),
+        is_sandbox=False,
+        changes=changes,
+        shown=Excerpt(text="", left_out=1_000, truncated=False),
+        unmirrored=(),
+    )
+    result = diff_result(ROOT, found)
+    assert len(json.dumps(result.facts)) < MAX_RESULT_CHARS
+    assert (result.facts["added"], result.facts["truncated"]) == (1_000, True)
+    assert len(result.text) < MAX_RESULT_CHARS
+    assert "[and 999 more]" in result.text
+    short = [replace(each, path=WorkspacePath(each.path[:4])) for each in changes]
+    assert len(json.dumps(diff_result(ROOT, replace(found, changes=short)).facts)) < MAX_RESULT_CHARS
+    few = diff_result(ROOT, replace(found, changes=short[:2]))
+    assert few.facts["truncated"] is False
+    assert "more]" not in few.text

@@ -14,13 +14,14 @@ from tests import mongod
 from tests.contract.stores import file
 from tests.mongowire import Rule, Slow, Wire, wire_to
 from tests.workspace.helpers import NAME, OWNER, WAIT_S, eventually, opened, path, shell
-from vaporform_mcp.errors import StoreUnavailable
+from vaporform_mcp.errors import NotFound, StoreUnavailable
 from vaporform_mcp.locks import HostLock
 from vaporform_mcp.manager import Manager, open_manager
+from vaporform_mcp.manager.requests import OpenRequest
 from vaporform_mcp.sandboxes.local.config import LocalConfig
 from vaporform_mcp.sandboxes.local.provider import LocalProvider, open_local
 from vaporform_mcp.stores.mongo import MongoStore, open_mongo
-from vaporform_mcp.types import Spec
+from vaporform_mcp.types import Spec, WorkspaceName
 
 pytestmark = pytest.mark.skipif(mongod.is_given, reason="the way to that server may have a login and TLS")
 
@@ -103,3 +104,57 @@ async def test_a_database_that_dawdles_is_waited_for_within_a_write(tmp_path: Pa
             workspace = await opened(manager)
             wire.add(Rule(act=Slow(seconds=0.2)))
             assert (await workspace.write(path("a.txt"), b"1", made_by="test")).mirrored
+
+
+async def test_a_database_that_is_dropped_under_a_running_server_is_told_and_not_taken_for_an_empty_one(
+    tmp_path: Path,
+) -> None:
+    with mongod.dropped(mongod.shared.uri()) as name:
+        async with wire_to(mongod.shared.uri()) as wire, server(tmp_path, wire, name) as (manager, _, store):
+            workspace = await opened(manager)
+            assert (await workspace.write(path("a.txt"), b"1", made_by="test")).mirrored
+            kept = {
+                each: list(mongod.client()[name][each].find()) for each in mongod.client()[name].list_collection_names()
+            }
+            mongod.client().drop_database(name)
+            written = await workspace.write(path("b.txt"), b"2", made_by="test")
+            assert "dropped or replaced" in (written.mirror_error or "")
+            assert "Put it back" in (written.mirror_error or "")
+            for other in (NAME, WorkspaceName("other")):
+                with pytest.raises(StoreUnavailable, match="dropped or replaced"):
+                    await store.get_workspace(OWNER, other)
+            with pytest.raises(StoreUnavailable, match="dropped or replaced"):
+                await opened(manager, WorkspaceName("other"))
+            with pytest.raises(NotFound, match="removed or replaced"):
+                await manager.open(OWNER, NAME, OpenRequest(), wait_s=WAIT_S)
+            assert await shell(workspace, "cat a.txt b.txt") == "12"
+            assert name not in mongod.client().list_database_names()
+            # Another server began anew in it.
+            async with open_mongo(mongod.shared.uri(), name) as anew:
+                assert await anew.list_workspaces(OWNER) == []
+            with pytest.raises(StoreUnavailable, match="dropped or replaced"):
+                await opened(manager, WorkspaceName("other"))
+            mongod.client().drop_database(name)
+            for each, documents in ((each, found) for each, found in kept.items() if found):
+                mongod.client()[name][each].insert_many(documents)
+
+            async def is_mirrored() -> bool:
+                return not workspace.mirror_state().pending
+
+            await eventually(is_mirrored, limit_s=60.0)
+            assert set(await store.tree(workspace.record.id)) == {"a.txt", "b.txt"}
+
+
+async def test_a_workspace_that_the_store_has_lost_is_told_and_not_made_anew_under_its_name(tmp_path: Path) -> None:
+    with mongod.dropped(mongod.shared.uri()) as name:
+        async with wire_to(mongod.shared.uri()) as wire, server(tmp_path, wire, name) as (manager, _, store):
+            workspace = await opened(manager)
+            assert (await workspace.write(path("a.txt"), b"1", made_by="test")).mirrored
+            await opened(manager, WorkspaceName("other"))
+            mongod.client()[name]["workspaces"].delete_one({"_id": workspace.record.id})
+            with pytest.raises(NotFound, match="no longer has this workspace"):
+                await manager.open(OWNER, NAME, OpenRequest(), wait_s=WAIT_S)
+            written = await (await opened(manager)).write(path("b.txt"), b"2", made_by="test")
+            assert "no longer has this workspace" in (written.mirror_error or "")
+            assert "started anew" in (written.mirror_error or "")
+            assert [each.name for each in await store.list_workspaces(OWNER)] == ["other"]

@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import anyio
 import pytest
 
 from tests.contract.sandboxes import PROVIDERS, open_sandbox
@@ -221,3 +222,33 @@ async def test_whatever_is_done_nothing_is_missed(tmp_path: Path, provider: str,
             assert await scene.missed() == 0, (seed, number, scripts)
             await scene.syncer.run(made_by="test")
     assert glimpses > rounds // 2
+
+
+_EXCHANGE = """
+for n in $(seq 60); do
+    echo $n > a/b/two; ln -sfn ../z a/l; mv a/b y; ln -s y a/b; echo $n > z/$((n % 7)); rm a/b; mv y a/b; rm -f z/3
+done
+"""
+
+
+@pytest.mark.parametrize("rounds", [1, pytest.param(30, marks=[pytest.mark.long, pytest.mark.timeout(600)])])
+@pytest.mark.parametrize("provider", PROVIDERS)
+async def test_folders_exchanged_for_links_while_syncs_look_at_them_are_right_after_the_next_whole_scan(
+    tmp_path: Path, provider: str, rounds: int
+) -> None:
+    async with a_scene(provider, tmp_path, "mkdir -p a/b z; echo 1 > a/one; echo 2 > a/b/two; echo 3 > c") as scene:
+        for _ in range(rounds):
+            async with anyio.create_task_group() as group:
+                is_done = anyio.Event()
+                group.start_soon(_follow_until, scene, is_done)
+                await scene.shell(_EXCHANGE)
+                is_done.set()
+            await scene.syncer.run(made_by="test")
+            assert await scene.missed() == 0
+            assert {"a/one", "a/b/two", "a/l", "c"} <= await scene.paths()
+            await scene.syncer.run(made_by="test")
+
+
+async def _follow_until(scene: Scene, is_done: anyio.Event) -> None:
+    while not is_done.is_set():
+        await scene.follow()

@@ -1,6 +1,7 @@
 """The command `vaporform-mcp`: its arguments and exit statuses.
 
-0: done. 1: a check failed, or something could not be done. 2: it was called wrongly, or the settings are wrong.
+0: done. 1: a check failed, or something could not be done, or not all of it. 2: it was called wrongly, or the settings
+are wrong.
 """
 
 from __future__ import annotations
@@ -11,9 +12,6 @@ from collections.abc import Sequence
 from vaporform_mcp.cli.parser import build_parser
 
 __all__ = ["build_parser", "main"]
-
-FAILED = 1
-USAGE = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

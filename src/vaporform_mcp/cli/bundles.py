@@ -14,6 +14,7 @@ from vaporform_mcp import app
 from vaporform_mcp.app import OWNER
 from vaporform_mcp.cli.progress import progress
 from vaporform_mcp.cli.records import find_record
+from vaporform_mcp.cli.statuses import DONE, FAILED
 from vaporform_mcp.cli.terminal import Style, Terminal
 from vaporform_mcp.errors import InvalidArgument
 from vaporform_mcp.settings import Settings
@@ -25,9 +26,6 @@ from vaporform_mcp.transfer.importing import check_workspace, import_workspace
 from vaporform_mcp.types import WorkspaceRecord, parse_name
 
 __all__ = ["export_bundle", "import_bundle", "show_lost"]
-
-DONE, FAILED = 0, 1
-_MOST_NAMED = 50
 
 
 def export_bundle(
@@ -100,10 +98,8 @@ async def _choose(bundle: Store, which: str | None) -> WorkspaceRecord:
 
 
 def show_lost(name: str, lost: Sequence[Lost], err: Terminal) -> None:
-    for each in lost[:_MOST_NAMED]:
-        err.line(f"lost: {name}: {each.path} of revision {each.revision}: its content is missing or damaged", Style.BAD)
-    if len(lost) > _MOST_NAMED:
-        err.line(f"lost: {len(lost) - _MOST_NAMED:,} more", Style.BAD)
+    why = "its content is missing or damaged"
+    err.some([f"lost: {name}: {each.path} of revision {each.revision}: {why}" for each in lost], Style.BAD)
 
 
 def _amount(copied: Copied) -> str:

@@ -16,6 +16,7 @@ from vaporform_mcp.care.pruning import Pruned, Wanted, prune_all
 from vaporform_mcp.care.retention import Retention
 from vaporform_mcp.cli.progress import progress
 from vaporform_mcp.cli.records import all_records, find_record
+from vaporform_mcp.cli.statuses import DONE, FAILED
 from vaporform_mcp.cli.terminal import Style, Terminal
 from vaporform_mcp.settings import Settings
 from vaporform_mcp.stores.base import VerifyReport
@@ -23,7 +24,6 @@ from vaporform_mcp.tools.text import count, size
 
 __all__ = ["prune", "verify", "wanted"]
 
-DONE, FAILED = 0, 1
 _HOUR_S = 3600.0
 _SHORT = 12  # digits of a digest that tell it apart for a person
 

@@ -17,6 +17,7 @@ import anyio
 from vaporform_mcp import app
 from vaporform_mcp.app import SandboxStatus
 from vaporform_mcp.cli.serving import configure_logging
+from vaporform_mcp.cli.statuses import DONE, FAILED, INTERRUPTED, USAGE
 from vaporform_mcp.cli.terminal import Style, Terminal
 from vaporform_mcp.errors import VaporformError
 from vaporform_mcp.settings import InvalidSettings, Settings, host_environment, load
@@ -25,8 +26,6 @@ from vaporform_mcp.types import parse_name
 from vaporform_mcp.workspace.results import Summary
 
 __all__ = ["run"]
-
-DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
 
 def run(asked: argparse.Namespace) -> int:

@@ -15,6 +15,7 @@ from vaporform_mcp.app import OWNER
 from vaporform_mcp.cli.bundles import show_lost
 from vaporform_mcp.cli.progress import progress
 from vaporform_mcp.cli.records import find_record
+from vaporform_mcp.cli.statuses import DONE, FAILED
 from vaporform_mcp.cli.terminal import Style, Terminal
 from vaporform_mcp.errors import Conflict, InvalidArgument
 from vaporform_mcp.settings import Settings
@@ -23,7 +24,6 @@ from vaporform_mcp.transfer.copying import Copied, copy_workspace
 
 __all__ = ["copy"]
 
-DONE, FAILED = 0, 1
 
 Kind = Literal["sqlite", "mongo"]
 

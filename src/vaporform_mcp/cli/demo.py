@@ -6,6 +6,7 @@ from functools import partial
 
 import anyio
 
+from vaporform_mcp.cli.statuses import DONE, FAILED, INTERRUPTED, USAGE
 from vaporform_mcp.cli.terminal import Style, Terminal
 from vaporform_mcp.demo import Differs, Outcome, Step, parse_source, run_demo
 from vaporform_mcp.settings import Settings
@@ -48,7 +49,7 @@ def show_demo(settings: Settings, terminal: Terminal, *, source: str | None, kee
         parsed = parse_source(source) if source is not None else None
     except Differs as error:
         terminal.paragraph(str(error), style=Style.BAD)
-        return 2
+        return USAGE
 
     is_up = False
 
@@ -64,7 +65,7 @@ def show_demo(settings: Settings, terminal: Terminal, *, source: str | None, kee
         outcome = anyio.run(run)
     except KeyboardInterrupt:
         terminal.line()
-        return 0 if is_up else 130
+        return DONE if is_up else INTERRUPTED
     return _summarise(outcome, terminal)
 
 
@@ -75,11 +76,11 @@ def _summarise(outcome: Outcome, terminal: Terminal) -> int:
             f"Everything was as it should be: {outcome.calls} tool calls, {outcome.seconds:.1f} s in all.",
             style=Style.GOOD,
         )
-        return 0
+        return DONE
     terminal.paragraph(f"Not as it should be, after {outcome.calls} tool calls and {outcome.seconds:.1f} s:")
     terminal.paragraph(outcome.difference, indent="  ", style=Style.BAD)
     terminal.paragraph("`vaporform-mcp doctor` examines this machine and says how to mend what it finds.")
-    return 1
+    return FAILED
 
 
 def _time(seconds: float) -> str:

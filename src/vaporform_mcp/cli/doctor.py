@@ -9,6 +9,7 @@ from functools import partial
 import anyio
 
 from vaporform_mcp import __version__
+from vaporform_mcp.cli.statuses import DONE, FAILED, USAGE
 from vaporform_mcp.cli.terminal import Style, Terminal
 from vaporform_mcp.doctor import Check, Report, State, examine
 from vaporform_mcp.settings import Settings
@@ -40,7 +41,7 @@ def show_faulty_settings(faults: str, terminal: Terminal, *, as_json: bool) -> i
         mend=["Mend these variables in the environment that the server is started with."],
     )
     _show(Report(checks=[check]), terminal, as_json=as_json)
-    return 2
+    return USAGE
 
 
 def _show(report: Report, terminal: Terminal, *, as_json: bool) -> int:
@@ -53,7 +54,7 @@ def _show(report: Report, terminal: Terminal, *, as_json: bool) -> int:
         terminal.line()
         said = "An agent can work here." if report.is_usable else "An agent cannot work here until that is mended."
         terminal.paragraph(said, style=Style.GOOD if report.is_usable else Style.BAD)
-    return 0 if report.is_usable else 1
+    return DONE if report.is_usable else FAILED
 
 
 def _show_check(check: Check, terminal: Terminal) -> None:

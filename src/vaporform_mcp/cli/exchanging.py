@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -15,25 +15,24 @@ import anyio
 from vaporform_mcp import app
 from vaporform_mcp.app import OWNER
 from vaporform_mcp.cli.progress import progress
-from vaporform_mcp.cli.records import find_record
+from vaporform_mcp.cli.records import find_record, no_record
+from vaporform_mcp.cli.statuses import DONE, FAILED
 from vaporform_mcp.cli.terminal import Style, Terminal
-from vaporform_mcp.errors import InvalidArgument, SandboxUnavailable
+from vaporform_mcp.errors import InvalidArgument, SandboxLost, SandboxUnavailable
 from vaporform_mcp.exclusions import Exclusions
-from vaporform_mcp.sandboxes.base import FileWrite
 from vaporform_mcp.settings import Settings
 from vaporform_mcp.tools.text import count
 from vaporform_mcp.transfer.exchange import Memory
 from vaporform_mcp.transfer.folders import Folder, open_folder, told
+from vaporform_mcp.transfer.live import LiveTarget
 from vaporform_mcp.transfer.pulling import Exchanged, pull
 from vaporform_mcp.transfer.pushing import Local, push, read_local
-from vaporform_mcp.types import Entry, Stat, WorkspaceName, WorkspacePath, parse_name
+from vaporform_mcp.types import Entry, WorkspaceName, WorkspacePath, parse_name
 from vaporform_mcp.workspace.core import Workspace
 
 __all__ = ["Asked", "pull_folder", "push_folder"]
 
-DONE, FAILED = 0, 1
 _READY_WITHIN_S = 300.0
-_MOST_NAMED = 50
 _NO_NAME = re.compile(r"[^a-z0-9]+")
 
 
@@ -52,14 +51,14 @@ class Asked:
 def push_folder(settings: Settings, out: Terminal, err: Terminal, asked: Asked) -> int:
     """Answers with the exit status: 0 only where the workspace now has everything that the folder has."""
     name = parse_name(asked.name) if asked.name is not None else _name_of(asked.folder)
-    done, warnings = anyio.run(partial(_push, settings, err, asked, name))
-    return _show(asked, done, warnings, f"{name} from {asked.folder}", "the workspace", out, err)
+    done, unmirrored = anyio.run(partial(_push, settings, err, asked, name))
+    return _show(asked, done, unmirrored, f"{name} from {asked.folder}", "the workspace", out, err)
 
 
 def pull_folder(settings: Settings, out: Terminal, err: Terminal, asked: Asked) -> int:
     """Answers with the exit status: 0 only where the folder now has everything that the workspace has."""
-    done, warnings = anyio.run(partial(_pull, settings, err, asked))
-    return _show(asked, done, warnings, f"{asked.folder} from {asked.name}", "the folder", out, err)
+    done, unmirrored = anyio.run(partial(_pull, settings, err, asked))
+    return _show(asked, done, unmirrored, f"{asked.folder} from {asked.name}", "the folder", out, err)
 
 
 async def _push(
@@ -74,81 +73,54 @@ async def _push(
             return await _forecast(settings, asked, name, folder, local), ()
         async with _workspace(settings, name) as workspace:
             memory = Memory(settings.data_dir, workspace.record.id, folder)
-            target = _Live(workspace, f"push: {folder.name}")
+            target = LiveTarget(workspace, f"push: {folder.name}")
             with progress(err, "pushing") as on_progress:
                 done = await push(local, target, memory, overwrite=asked.overwrite, on_progress=on_progress)
             return done, target.problems
 
 
 async def _forecast(settings: Settings, asked: Asked, name: WorkspaceName, folder: Path, local: Local) -> Exchanged:
-    """By the mirror alone: nothing is made or opened for it."""
-    async with app.open_store(settings) as store:
-        record = await store.get_workspace(OWNER, name)
-        tree: Mapping[WorkspacePath, Entry] = {} if record is None else await store.tree(record.id)
+    """By the mirror alone: nothing is made for it."""
+    record, tree = None, dict[WorkspacePath, Entry]()
+    async with app.open_store_to_look(settings) as store:
+        if store is not None and (record := await store.get_workspace(OWNER, name)) is not None:
+            tree = dict(await store.tree(record.id))
     memory = Memory(settings.data_dir, "" if record is None else record.id, folder)
     return Exchanged(plan=local.plan(tree, memory, overwrite=asked.overwrite), problems=local.problems)
 
 
 async def _pull(settings: Settings, err: Terminal, asked: Asked) -> tuple[Exchanged, Sequence[str]]:
     folder = _folder(settings, asked.folder, may_miss=True)
-    async with app.open_store(settings) as store:
+    async with app.open_store_to_look(settings) if asked.dry_run else app.open_store(settings) as store:
+        if store is None:
+            raise no_record(parse_name(asked.name or ""), ())
         record = await find_record(store, asked.name or "")
-        warnings: Sequence[str] = ()
+        unmirrored: Sequence[str] = ()
         if not asked.dry_run:
-            warnings = await _synced(settings, record.name)
+            unmirrored = await _synced(settings, record.name)
         tree = await store.tree(record.id)
         memory = Memory(settings.data_dir, record.id, folder)
         go = partial(pull, store, tree, memory=memory, overwrite=asked.overwrite, dry_run=asked.dry_run)
         if asked.dry_run and not folder.exists():
-            return await go(folder=None), warnings
+            return await go(folder=None), unmirrored
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise told(error, f"the folder {str(folder)!r}") from error
         with _opened(folder, to_write=True) as opened, progress(err, "pulling") as on_progress:
-            return await go(folder=opened, on_progress=on_progress), warnings
+            return await go(folder=opened, on_progress=on_progress), unmirrored
 
 
 async def _synced(settings: Settings, name: WorkspaceName) -> Sequence[str]:
-    """What the sandbox has is mirrored first; where it cannot be had, the mirror is what there is."""
+    """What the sandbox has is mirrored first; answers with what of it is not.
+
+    Where the sandbox cannot be had, the mirror is what there is.
+    """
     try:
         async with _workspace(settings, name) as workspace:
             return (await workspace.sync(made_by="pull")).problems
-    except SandboxUnavailable as error:
-        return [f"what was not mirrored yet is not in it: {error.message}"]
-
-
-class _Live:
-    """A live workspace as what a folder is pushed into; see `Target`."""
-
-    def __init__(self, workspace: Workspace, made_by: str) -> None:
-        self._workspace = workspace
-        self._receiver = workspace.receiver
-        self._made_by = made_by
-        self._has_written = False
-        self.problems: Sequence[str] = ()
-
-    async def synced(self) -> Mapping[WorkspacePath, Entry]:
-        made_by = self._made_by if self._has_written else f"{self._made_by} (before it)"
-        self.problems = (await self._workspace.sync(made_by=made_by)).problems
-        return await self._receiver.tree()
-
-    async def stats(self, paths: Sequence[WorkspacePath]) -> Mapping[WorkspacePath, Stat]:
-        return await self._receiver.stats(paths)
-
-    async def write(self, files: Sequence[FileWrite]) -> Mapping[WorkspacePath, str]:
-        self._has_written = True
-        return await self._receiver.write(files)
-
-    async def write_stream(
-        self, file: FileWrite, chunks: Callable[[], AsyncIterator[bytes]]
-    ) -> Mapping[WorkspacePath, str]:
-        self._has_written = True
-        return await self._receiver.write_stream(file, chunks)
-
-    async def remove(self, paths: Sequence[WorkspacePath]) -> Mapping[WorkspacePath, str]:
-        self._has_written = True
-        return await self._receiver.remove(paths)
+    except (SandboxUnavailable, SandboxLost) as error:
+        return [f"whatever was not mirrored before, since the sandbox cannot be had: {error.message}. {error.hint}"]
 
 
 @asynccontextmanager
@@ -185,9 +157,10 @@ def _name_of(folder: Path) -> WorkspaceName:
 
 
 def _show(
-    asked: Asked, done: Exchanged, warnings: Sequence[str], what: str, there: str, out: Terminal, err: Terminal
+    asked: Asked, done: Exchanged, unmirrored: Sequence[str], what: str, there: str, out: Terminal, err: Terminal
 ) -> int:
     plan, problems = done.plan, done.problems
+    is_all = not (plan.kept or problems or unmirrored)
     failed = [path for path in (*plan.write, *plan.remove) if path in problems]
     written = [path for path in plan.write if path not in problems]
     removed = [path for path in plan.remove if path not in problems]
@@ -198,10 +171,10 @@ def _show(
             "removed": removed,
             "kept": {each.path: each.why for each in plan.kept},
             "problems": dict(problems),
-            "warnings": list(warnings),
+            "unmirrored": list(unmirrored),
         }
         out.line(json.dumps(found, indent=2, ensure_ascii=False))
-        return FAILED if plan.kept or problems else DONE
+        return DONE if is_all else FAILED
     if asked.dry_run:
         for path in written:
             out.line(f"write   {path}")
@@ -209,16 +182,10 @@ def _show(
             out.line(f"remove  {path}")
     would = "would be " if asked.dry_run else ""
     out.line(f"{what}: {count(len(written), 'file')} {would}written, {len(removed)} {would}removed.")
-    _name(err, [f"kept: {each.path}: {each.why}" for each in plan.kept])
+    err.some([f"kept: {each.path}: {each.why}" for each in plan.kept], Style.DOUBTFUL)
     if plan.kept:
         err.line(f"What is kept stays as it is in {there}; --overwrite replaces it.")
-    _name(err, [f"{'failed' if path in failed else 'left out'}: {path}: {why}" for path, why in problems.items()])
-    _name(err, [f"warning: {each}" for each in warnings])
-    return FAILED if plan.kept or problems else DONE
-
-
-def _name(err: Terminal, lines: Sequence[str]) -> None:
-    for line in lines[:_MOST_NAMED]:
-        err.line(line, Style.DOUBTFUL)
-    if len(lines) > _MOST_NAMED:
-        err.line(f"and {len(lines) - _MOST_NAMED:,} more", Style.DOUBTFUL)
+    told = [f"{'failed' if path in failed else 'left out'}: {path}: {why}" for path, why in problems.items()]
+    err.some(told, Style.DOUBTFUL)
+    err.some([f"not in the mirror: {each}" for each in unmirrored], Style.DOUBTFUL)
+    return DONE if is_all else FAILED

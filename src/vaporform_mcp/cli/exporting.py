@@ -14,6 +14,7 @@ import anyio
 from vaporform_mcp import app
 from vaporform_mcp.cli.progress import progress
 from vaporform_mcp.cli.records import find_record
+from vaporform_mcp.cli.statuses import DONE, FAILED
 from vaporform_mcp.cli.terminal import Style, Terminal
 from vaporform_mcp.history import find, newest
 from vaporform_mcp.settings import Settings
@@ -23,10 +24,7 @@ from vaporform_mcp.transfer.folders import Folder, open_folder, told
 from vaporform_mcp.transfer.staging import staged
 from vaporform_mcp.types import WorkspacePath
 
-__all__ = ["export", "show_problems"]
-
-DONE, FAILED = 0, 1
-_MOST_NAMED = 50
+__all__ = ["export"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,15 +58,8 @@ def export(
         out.line(json.dumps(found, indent=2))
     else:
         out.line(f"{done.workspace} at revision {done.revision}: {count(done.files, 'file')} in {destination}.")
-        show_problems(done.problems, "not written", err)
+        err.some([f"not written: {path}: {why}" for path, why in sorted(done.problems.items())], Style.BAD)
     return FAILED if done.problems else DONE
-
-
-def show_problems(problems: Mapping[WorkspacePath, str], what: str, err: Terminal) -> None:
-    for path, why in sorted(problems.items())[:_MOST_NAMED]:
-        err.line(f"{what}: {path}: {why}", Style.BAD)
-    if len(problems) > _MOST_NAMED:
-        err.line(f"{what}: {len(problems) - _MOST_NAMED:,} more", Style.BAD)
 
 
 async def _export(

@@ -12,6 +12,7 @@ import anyio
 
 from vaporform_mcp import app
 from vaporform_mcp.cli.records import find_record
+from vaporform_mcp.cli.statuses import DONE
 from vaporform_mcp.cli.terminal import Style, Terminal
 from vaporform_mcp.history import BEGINNING, FileChange, changes_between, find, newest, patches, point_before
 from vaporform_mcp.settings import Settings
@@ -21,7 +22,6 @@ from vaporform_mcp.types import Revision, parse_path
 
 __all__ = ["diff", "history"]
 
-DONE = 0
 _MOST_MADE_BY = 60
 _STYLES = {"+": Style.GOOD, "-": Style.BAD, "@": Style.FAINT, "d": Style.STRONG}
 

@@ -84,7 +84,7 @@ def _add_push(add: _Add) -> None:
         "push",
         description="Bring a folder's files, committed or not, into a workspace, which is made where there is none. "
         "What .gitignore, .git/info/exclude, .vaporformignore and the settings keep out stays out. What is newer in "
-        "the workspace is kept and named, with exit status 1.",
+        "the workspace is kept and named, with exit status 1, so is what could not be read or mirrored.",
     )
     push.add_argument("folder", metavar="FOLDER")
     push.add_argument("name", nargs="?", metavar="NAME", help="the workspace; by default named as the folder")
@@ -96,7 +96,8 @@ def _add_pull(add: _Add) -> None:
     pull = add(
         "pull",
         description="Bring a workspace's files, as they are in its sandbox now, into a folder, which is made where "
-        "there is none. What is newer in the folder is kept and named, with exit status 1.",
+        "there is none. What is newer in the folder is kept and named, with exit status 1, so is what could "
+        "not be had.",
     )
     pull.add_argument("name", metavar="NAME", help="the workspace")
     pull.add_argument("folder", metavar="FOLDER")
@@ -107,7 +108,11 @@ def _add_exchange(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--overwrite", action="store_true", help="replace also what is newer there, or not known to be older"
     )
-    command.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
+    command.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="say what would be done, by what is mirrored now; nothing is made or changed",
+    )
     command.add_argument("--json", action="store_true", help="for programs")
 
 

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from vaporform_mcp.app import OWNER
 from vaporform_mcp.errors import NotFound
 from vaporform_mcp.stores.base import Store
-from vaporform_mcp.types import WorkspaceRecord, parse_name
+from vaporform_mcp.types import WorkspaceName, WorkspaceRecord, parse_name
 
-__all__ = ["all_records", "find_record"]
+__all__ = ["all_records", "find_record", "no_record"]
 
 
 async def find_record(store: Store, raw: str) -> WorkspaceRecord:
@@ -18,11 +18,15 @@ async def find_record(store: Store, raw: str) -> WorkspaceRecord:
     name = parse_name(raw)
     record = await store.get_workspace(OWNER, name)
     if record is None:
-        names = [each.name for each in await store.list_workspaces(OWNER)]
-        near = difflib.get_close_matches(name, names, n=3)
-        hint = f"Did you mean {' or '.join(near)}?" if near else "`vaporform-mcp workspaces` lists them."
-        raise NotFound(f"there is no workspace {name}", hint=hint)
+        raise no_record(name, [each.name for each in await store.list_workspaces(OWNER)])
     return record
+
+
+def no_record(name: WorkspaceName, names: Sequence[str]) -> NotFound:
+    """What is said where none of `names` is the one that was typed."""
+    near = difflib.get_close_matches(name, names, n=3)
+    hint = f"Did you mean {' or '.join(near)}?" if near else "`vaporform-mcp workspaces` lists them."
+    return NotFound(f"there is no workspace {name}", hint=hint)
 
 
 async def all_records(store: Store) -> Sequence[WorkspaceRecord]:

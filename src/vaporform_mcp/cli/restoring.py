@@ -13,6 +13,7 @@ from vaporform_mcp import app
 from vaporform_mcp.app import OWNER
 from vaporform_mcp.cli.progress import progress
 from vaporform_mcp.cli.records import find_record
+from vaporform_mcp.cli.statuses import DONE, FAILED
 from vaporform_mcp.cli.terminal import Style, Terminal
 from vaporform_mcp.errors import InvalidArgument, SandboxUnavailable
 from vaporform_mcp.history import Point, find
@@ -23,7 +24,6 @@ from vaporform_mcp.workspace.results import Restored
 
 __all__ = ["Asked", "restore"]
 
-DONE, FAILED = 0, 1
 _WITHIN_S = 3600.0
 
 
@@ -68,8 +68,7 @@ def _show(asked: Asked, restored: Restored, out: Terminal, err: Terminal) -> Non
         out.line(f"To undo it: vaporform-mcp restore {asked.name} {restored.undo}{path}")
     if restored.mirror_error is not None:
         err.line(f"warning: not mirrored yet: {restored.mirror_error}; a later sync repairs it", Style.DOUBTFUL)
-    for path, why in restored.problems.items():
-        err.line(f"not restored: {path}: {why}", Style.BAD)
+    err.some([f"not restored: {path}: {why}" for path, why in restored.problems.items()], Style.BAD)
 
 
 async def _find(settings: Settings, asked: Asked) -> Point:

@@ -6,6 +6,7 @@ import logging
 import sys
 from typing import TYPE_CHECKING
 
+from vaporform_mcp.cli.statuses import USAGE
 from vaporform_mcp.errors import InvalidArgument, SandboxUnavailable
 
 if TYPE_CHECKING:
@@ -39,10 +40,10 @@ def serve() -> int:
         return run_stdio(_prepare)
     except SandboxUnavailable as error:
         sys.stderr.write(f"vaporform-mcp cannot start: {error.message}. {error.hint}\n")
-        return 2
+        return USAGE
     except InvalidArgument as error:
         sys.stderr.write(f"vaporform-mcp cannot start. {error.hint}\n{error.message}\n")
-        return 2
+        return USAGE
 
 
 def _check_platform() -> None:

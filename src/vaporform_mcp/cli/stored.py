@@ -10,12 +10,11 @@ from vaporform_mcp.cli.care import prune, verify, wanted
 from vaporform_mcp.cli.copying import copy
 from vaporform_mcp.cli.exporting import export
 from vaporform_mcp.cli.looking import diff, history
+from vaporform_mcp.cli.statuses import USAGE
 from vaporform_mcp.cli.terminal import Terminal
 from vaporform_mcp.settings import Settings
 
 __all__ = ["run_on_store"]
-
-USAGE = 2
 
 
 def run_on_store(asked: argparse.Namespace, settings: Settings, out: Terminal, err: Terminal) -> int:

@@ -11,6 +11,7 @@ from typing import TextIO
 __all__ = ["Style", "Terminal"]
 
 _WIDTH = range(40, 101)
+_MOST_NAMED = 50
 _ASCII = str.maketrans(
     {"\u2026": "...", "\u2013": "-", "\u2014": "-", "\u00d7": "x", "\u2019": "'", "\u201c": '"', "\u201d": '"'}
 )
@@ -78,6 +79,13 @@ class Terminal:
         room = self.width - len(right) - 2
         shown = left if len(left) <= room else left[: max(0, room - 3)] + "..."
         self._write(self._styled(shown, style) + " " * (self.width - len(shown) - len(right)) + right + "\n")
+
+    def some(self, lines: Sequence[str], style: Style | None = None) -> None:
+        """Of lines that may be many the first; how many more there are is told."""
+        for each in lines[:_MOST_NAMED]:
+            self.line(each, style)
+        if len(lines) > _MOST_NAMED:
+            self.line(f"and {len(lines) - _MOST_NAMED:,} more", style)
 
     def table(self, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Columns as wide as what is in them; the last one is as wide as it is."""

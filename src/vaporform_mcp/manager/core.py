@@ -20,6 +20,7 @@ from vaporform_mcp.manager.slots import Slot
 from vaporform_mcp.manager.trash import Trash
 from vaporform_mcp.sandboxes.base import OnPhase, Provider, SandboxInfo
 from vaporform_mcp.stores.base import Store
+from vaporform_mcp.stores.records import not_there
 from vaporform_mcp.types import Phase, Spec, WorkspaceName, WorkspaceRecord
 from vaporform_mcp.workspace import Workspace
 from vaporform_mcp.workspace.results import Opened, Summary
@@ -65,6 +66,7 @@ class Manager:
 
         Raises:
             InvalidArgument: the request is malformed.
+            NotFound: it was open, and the store no longer has it, not even in the trash.
             Conflict: the workspace exists and was made otherwise.
         """
         request.check()
@@ -193,15 +195,23 @@ class Manager:
             raise slot.unprepared()
 
     async def _is_kept(self, slot: Slot) -> bool:
-        """False only if the store tells that the slot's workspace was deleted since it was opened."""
+        """False only if the store tells that the slot's workspace was deleted since it was opened.
+
+        Raises `NotFound` where it is not in the trash either: a store that lost it is not taken for an empty one.
+        """
         if slot.live is None:
             return True
         record = slot.live.record
         try:
             kept = await self._store.get_workspace(record.owner, record.name)
+            if kept is not None and kept.id == record.id:
+                return True
+            trashed = await self._store.list_workspaces(record.owner, deleted=True)
         except StoreUnavailable:
             return True
-        return kept is not None and kept.id == record.id
+        if any(each.id == record.id for each in trashed):
+            return False
+        raise not_there()
 
     async def _drop(self, key: _Key, slot: Slot) -> None:
         if self._slots.get(key) is slot:

@@ -72,5 +72,6 @@ def deleted_for_good(record: WorkspaceRecord) -> NotFound:
 def not_there() -> NotFound:
     return NotFound(
         "the store no longer has this workspace: it was deleted for good, or the store was removed or replaced",
-        hint="What is in its sandbox stays there: take it out, or put the store back, before you open a new one.",
+        hint="What is in its sandbox stays there: take it out, or put the store back. Only a server that is started "
+        "anew makes a new workspace of this name.",
     )

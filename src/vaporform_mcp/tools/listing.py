@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from vaporform_mcp.tools.arguments import Json
-from vaporform_mcp.tools.output import cut_line
+from vaporform_mcp.tools.output import cut_line, within
 from vaporform_mcp.tools.spec import ToolResult
 from vaporform_mcp.tools.text import count, paragraphs, size, written_line
 
@@ -45,15 +45,8 @@ def _written_facts(written: Written) -> dict[str, Json]:
 
 
 def listing_result(path: WorkspacePath, listing: Listing) -> ToolResult:
-    lines: list[str] = []
-    room = TEXT_LIMIT
-    for each in listing.entries:
-        line = _entry_line(each)
-        room -= len(line) + 1
-        if room < 0:
-            break
-        lines.append(line)
-    shown = listing.entries[: len(lines)]
+    shown = within(listing.entries, TEXT_LIMIT, lambda each: len(_entry_line(each)) + 1)
+    lines = map(_entry_line, shown)
     truncated = listing.truncated or len(shown) < len(listing.entries)
     entries: list[Json] = [{"path": each.path, "kind": each.kind.value, "size": each.size} for each in shown]
     return ToolResult(

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
-__all__ = ["MAX_OUTPUT_CHARS", "Shown", "clean", "cut_line", "fit", "last_line", "show"]
+__all__ = ["MAX_OUTPUT_CHARS", "Shown", "clean", "cut_line", "fit", "last_line", "show", "within"]
 
 MAX_OUTPUT_CHARS = 30_000
+
+T = TypeVar("T")
 
 # ECMA-48 control sequences, operating system commands (titles, links) up to their end, and the other escapes. Bounded,
 # so that output made to be slow to match is not.
@@ -81,6 +85,15 @@ def fit(text: str, limit: int) -> str:
     keep = limit - 100
     left_out = len(text) - keep
     return f"{text[: keep // 2]}\n[… {left_out:,} characters left out …]\n{text[len(text) - (keep - keep // 2) :]}"
+
+
+def within(items: Sequence[T], room: int, width: Callable[[T], int]) -> Sequence[T]:
+    """The first of the items, as many as together are at most `room` wide."""
+    for number, item in enumerate(items):
+        room -= width(item)
+        if room < 0:
+            return items[:number]
+    return items
 
 
 def _last_state(line: str) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from vaporform_mcp.tools.arguments import Arguments, Json, optional_text, optional_whole, text
 from vaporform_mcp.tools.context import Context
-from vaporform_mcp.tools.output import clean, cut_line
+from vaporform_mcp.tools.output import clean, cut_line, within
 from vaporform_mcp.tools.spec import ToolResult, ToolSpec
 from vaporform_mcp.tools.text import count, moment, paragraphs
 from vaporform_mcp.types import parse_path
@@ -24,7 +24,9 @@ MAX_REVISIONS = 200
 MAX_MADE_BY_CHARS = 120
 MAX_PATCH_CHARS = 30_000
 MAX_NAMED = 100
-MAX_ROWS = 1_000
+MAX_NAMES_CHARS = 8_000
+MAX_ROWS_CHARS = 36_000
+ROW_CHARS = 36  # of a row beside its path
 MAX_PROBLEMS = 10
 MAX_PROBLEM_CHARS = 300
 _SIGNS = {"added": "A", "changed": "M", "removed": "D"}
@@ -81,13 +83,14 @@ def diff_result(path: WorkspacePath, found: Diff) -> ToolResult:
     problems = _problems(found.unmirrored)
     said = paragraphs(*(f"Not compared: {problem}" for problem in problems))
     counts = {status: sum(change.status == status for change in found.changes) for status in _SIGNS}
+    rows = within(found.changes, MAX_ROWS_CHARS, lambda each: len(each.path) + ROW_CHARS)
     facts: dict[str, Json] = {
         "from": found.before.number,
         "to": found.after.number,
         "sandbox": found.is_sandbox,
         **counts,
-        "files": [{"path": each.path, "status": each.status} for each in found.changes[:MAX_ROWS]],
-        "truncated": found.shown.truncated,
+        "files": [{"path": each.path, "status": each.status} for each in rows],
+        "truncated": found.shown.truncated or len(rows) < len(found.changes),
     }
     if not found.changes:
         return ToolResult(
@@ -126,9 +129,10 @@ def checkpoint_result(made: Checkpoint) -> ToolResult:
 
 
 def _names(changes: Sequence[FileChange]) -> str:
-    shown = [f"{_SIGNS[each.status]} {each.path}" for each in changes[:MAX_NAMED]]
-    if len(changes) > MAX_NAMED:
-        shown.append(f"[and {len(changes) - MAX_NAMED:,} more]")
+    named = within(changes[:MAX_NAMED], MAX_NAMES_CHARS, lambda each: len(each.path))
+    shown = [f"{_SIGNS[each.status]} {each.path}" for each in named]
+    if len(changes) > len(named):
+        shown.append(f"[and {len(changes) - len(named):,} more]")
     return "\n".join(shown)
 
 

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from anyio import to_thread
 
+from vaporform_mcp.errors import Conflict
 from vaporform_mcp.exclusions import Exclusions
 from vaporform_mcp.sandboxes.base import MAX_FILE_BATCH_BYTES, FileWrite
 from vaporform_mcp.stores.base import OnProgress
@@ -22,6 +23,9 @@ from vaporform_mcp.workspace.files import batches
 __all__ = ["Local", "Target", "push", "read_local"]
 
 _CHUNK_BYTES = 1024 * 1024
+
+_AGAIN = "Push again."
+_CHANGED_HERE = "it changed while it was read; push again"
 _CHANGED = "it changed there while it was being pushed; push again to see"
 
 Tree = Mapping[WorkspacePath, Entry]
@@ -153,6 +157,10 @@ def _file(local: Local, path: WorkspacePath, content: bytes, expected: Stat | No
     return FileWrite(path=path, content=content, mode=stat.mode & 0o777, kind=stat.kind, expected=expected)
 
 
+def _unreadable(error: OSError) -> str:
+    return f"it cannot be read: {error.strerror}"
+
+
 def _contents(
     local: Local, paths: Sequence[WorkspacePath]
 ) -> tuple[Mapping[WorkspacePath, bytes], Mapping[WorkspacePath, str]]:
@@ -167,17 +175,28 @@ def _contents(
             else:
                 with os.fdopen(local.folder.open(path), "rb") as file:
                     content = file.read(stat.size + 1)
+            is_as_compared = local.folder.stat(path) == stat
         except OSError as error:
-            problems[path] = f"it cannot be read: {error.strerror}"
+            problems[path] = _unreadable(error)
             continue
-        if len(content) == stat.size:
+        if is_as_compared and len(content) == stat.size:
             found[path] = content
         else:
-            problems[path] = "it changed while it was read; push again"
+            problems[path] = _CHANGED_HERE
     return found, problems
 
 
 async def _chunks(local: Local, path: WorkspacePath) -> AsyncIterator[bytes]:
-    with os.fdopen(local.folder.open(path), "rb") as file:
-        while chunk := await to_thread.run_sync(file.read, _CHUNK_BYTES):
-            yield chunk
+    """What the file holds. Raises `Conflict` before its end where that is not what was compared."""
+    stat = local.files[path]
+    left = stat.size
+    try:
+        with os.fdopen(await to_thread.run_sync(local.folder.open, path), "rb") as file:
+            while left >= 0 and (chunk := await to_thread.run_sync(file.read, _CHUNK_BYTES)):
+                left -= len(chunk)
+                yield chunk
+        is_as_compared = await to_thread.run_sync(local.folder.stat, path) == stat
+    except OSError as error:
+        raise Conflict(_unreadable(error), hint=_AGAIN) from error
+    if left or not is_as_compared:
+        raise Conflict(_CHANGED_HERE, hint=_AGAIN)

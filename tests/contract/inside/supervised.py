@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.contract.inside.starting import Level, configuration, restriction, start
-from vaporform_mcp.sandboxes.local.fields import Fields, JsonValue, parse_fields
-from vaporform_mcp.sandboxes.local.inside.wire import EGRESS_PORT, HEADER
+from vaporform_mcp.sandboxes.supervised.fields import Fields, JsonValue, parse_fields
+from vaporform_mcp.sandboxes.supervised.inside.wire import EGRESS_PORT, HEADER
 
 __all__ = [
     "ONLY_INSIDE",

@@ -19,7 +19,13 @@ from tests.contract.inside.supervised import (
     supervise,
     until,
 )
-from vaporform_mcp.sandboxes.local.inside.wire import EGRESS_PORT, HEADER, MAX_FRAME_BYTES, MAX_JSON_BYTES, PROTOCOL
+from vaporform_mcp.sandboxes.supervised.inside.wire import (
+    EGRESS_PORT,
+    HEADER,
+    MAX_FRAME_BYTES,
+    MAX_JSON_BYTES,
+    PROTOCOL,
+)
 
 
 def serve(port: int, host: str = "127.0.0.1") -> str:

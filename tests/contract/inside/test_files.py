@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.contract.inside.supervised import Client, Supervised, until
-from vaporform_mcp.sandboxes.local.fields import Fields, JsonValue, parse_object
+from vaporform_mcp.sandboxes.supervised.fields import Fields, JsonValue, parse_object
 
 OUTSIDE = "/etc/passwd"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.contract.inside.supervised import WAIT_S, Client, Supervised, supervise, until
-from vaporform_mcp.sandboxes.local.inside.wire import INLINE_BYTES, SPOOL_BYTES
+from vaporform_mcp.sandboxes.supervised.inside.wire import INLINE_BYTES, SPOOL_BYTES
 
 # 8 bytes a line, so that an offset tells what must be there.
 NUMBERED = "seq -f %07.0f 0 {last}"

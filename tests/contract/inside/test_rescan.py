@@ -10,7 +10,7 @@ import pytest
 
 from tests.contract.inside.supervised import Client, Reply, Supervised
 from tests.contract.inside.test_scan import fill, paths
-from vaporform_mcp.sandboxes.local.inside.watching import MAX_TOUCHED
+from vaporform_mcp.sandboxes.supervised.inside.watching import MAX_TOUCHED
 
 
 def watched(client: Client, *prune: str) -> int:

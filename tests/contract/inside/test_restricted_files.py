@@ -10,7 +10,7 @@ from tests.contract.inside.supervised import (
     Supervised,
     supervise,
 )
-from vaporform_mcp.sandboxes.local.fields import JsonValue
+from vaporform_mcp.sandboxes.supervised.fields import JsonValue
 
 pytestmark = pytest.mark.usefixtures("landlock")
 

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.contract.inside.supervised import Client, Reply, Supervised, supervise, until
-from vaporform_mcp.sandboxes.local.inside.wire import SCAN_ROWS
+from vaporform_mcp.sandboxes.supervised.inside.wire import SCAN_ROWS
 
 
 def scan(client: Client, **fields: str | int | list[str] | None) -> Reply:

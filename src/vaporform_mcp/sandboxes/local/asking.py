@@ -1,4 +1,4 @@
-"""What every question to a sandbox has in common: the handle may have outlived what it stands for."""
+"""A handle of a local sandbox, which may have outlived what it stands for."""
 
 from __future__ import annotations
 
@@ -7,19 +7,18 @@ from collections.abc import Mapping
 from vaporform_mcp.errors import SandboxLost, VaporformError
 from vaporform_mcp.sandboxes.local import layout
 from vaporform_mcp.sandboxes.local.attach import Attached
-from vaporform_mcp.sandboxes.local.client import LostMeanwhile, OnEvent, Reply
+from vaporform_mcp.sandboxes.local.client import SocketReply
 from vaporform_mcp.sandboxes.local.config import Level
-from vaporform_mcp.sandboxes.local.fields import JsonValue
+from vaporform_mcp.sandboxes.local.flushing import flush_files
 from vaporform_mcp.sandboxes.local.layout import Folder
+from vaporform_mcp.sandboxes.supervised.asking import ANSWER_S, WORKSPACE, Asking, LostMeanwhile, OnEvent
+from vaporform_mcp.sandboxes.supervised.fields import JsonValue
 
-__all__ = ["ANSWER_S", "Asking"]
-
-ANSWER_S = 30.0
-"""How long an answer may take, beyond what was asked to be waited for."""
+__all__ = ["Handle"]
 
 
-class Asking:
-    """The ground of a handle: its connection, and the files that it was given for."""
+class Handle(Asking):
+    """The ground of a local sandbox: its connection, and the files that it was given for."""
 
     def __init__(self, folder: Folder, attached: Attached) -> None:
         self.workspace_id = folder.workspace_id
@@ -40,6 +39,14 @@ class Asking:
         return self._fingerprint.level
 
     @property
+    def start(self) -> int:
+        return self._fingerprint.start
+
+    @property
+    def shown_at(self) -> str:
+        return WORKSPACE if self.isolation == "namespaces" else str(self._files)
+
+    @property
     def scratch(self) -> str:
         """A folder for what is not to be in the workspace, as commands name it."""
         return "/tmp" if self.isolation == "namespaces" else str(self._folder.tmp)  # noqa: S108  # the sandbox's own
@@ -55,7 +62,6 @@ class Asking:
         return self._connection.hello.pid
 
     def check(self) -> None:
-        """Raises `SandboxLost` where it is not."""
         if not self._connection.is_open:
             raise SandboxLost(
                 "the sandbox has ended, and with it what it ran",
@@ -78,8 +84,8 @@ class Asking:
         on_event: OnEvent | None = None,
         wants_socket: bool = False,
         cancels: bool = False,
-    ) -> Reply:
-        """As `Connection.request`; `SandboxLost` also where the files vanished before, `LostMeanwhile` where since."""
+    ) -> SocketReply:
+        """As the contract has it, and `Connection.request`; the sandbox has ended also where its files vanished."""
         self.check()
         try:
             reply = await self._connection.request(
@@ -98,6 +104,9 @@ class Asking:
                 one.close()
             raise LostMeanwhile from error
         return reply
+
+    async def flush(self) -> None:
+        await flush_files(self._files)
 
     async def wait_closed(self) -> None:
         """Until the handle is let go of or the sandbox has ended."""

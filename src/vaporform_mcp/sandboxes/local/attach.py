@@ -16,11 +16,11 @@ from vaporform_mcp.sandboxes.local import cgroups, ending, identity, layout, pro
 from vaporform_mcp.sandboxes.local.cgroups import Cgroup
 from vaporform_mcp.sandboxes.local.client import GREETING_S, Absent, Connection, Hello, Hung, connect
 from vaporform_mcp.sandboxes.local.config import Level
-from vaporform_mcp.sandboxes.local.fields import Malformed
-from vaporform_mcp.sandboxes.local.inside.wire import PROTOCOL
 from vaporform_mcp.sandboxes.local.layout import Folder
 from vaporform_mcp.sandboxes.local.locking import locked
 from vaporform_mcp.sandboxes.local.recipe import Fingerprint, Recipe
+from vaporform_mcp.sandboxes.supervised.fields import Malformed
+from vaporform_mcp.sandboxes.supervised.inside.wire import PROTOCOL
 
 __all__ = ["Attached", "attach", "finish", "level_of_running"]
 

@@ -9,7 +9,7 @@ import os
 import socket
 import struct
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -17,11 +17,12 @@ import anyio
 from anyio.abc import TaskStatus
 
 from vaporform_mcp.errors import InvalidArgument, SandboxLost, SandboxUnavailable, VaporformError
-from vaporform_mcp.sandboxes.local.fields import Fields, JsonValue, Malformed, parse_fault
-from vaporform_mcp.sandboxes.local.frames import Frame, Inbox, head_of
 from vaporform_mcp.sandboxes.local.layout import Folder, socket_address
+from vaporform_mcp.sandboxes.supervised.asking import LostMeanwhile, OnEvent, Reply
+from vaporform_mcp.sandboxes.supervised.fields import Fields, JsonValue, Malformed, parse_fault
+from vaporform_mcp.sandboxes.supervised.frames import Frame, Inbox, head_of
 
-__all__ = ["Absent", "Connection", "Hello", "Hung", "LostMeanwhile", "Reply", "connect"]
+__all__ = ["Absent", "Connection", "Hello", "Hung", "SocketReply", "connect"]
 
 log = logging.getLogger(__name__)
 
@@ -38,9 +39,6 @@ _MAX_STRAY_DESCRIPTORS = 8
 _DESCRIPTOR_SPACE = socket.CMSG_SPACE(_MAX_STRAY_DESCRIPTORS * array.array("i").itemsize)
 _CREDENTIALS = struct.Struct("iII")
 _INTERNET = {socket.AF_INET, socket.AF_INET6}
-
-OnEvent = Callable[[Fields, bytes], None]
-
 
 _ENDED = "the sandbox has ended, and with it what it ran"
 _AGAIN = "Repeat the call: the sandbox is started again, with its files."
@@ -67,9 +65,7 @@ class Hello:
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
-    fields: Fields
-    data: bytes
+class SocketReply(Reply):
     sockets: list[socket.socket]
 
 
@@ -95,13 +91,6 @@ class _Pending:
             for one in sockets:
                 one.close()
         self.frames.clear()
-
-
-class LostMeanwhile(SandboxLost):
-    """The sandbox ended after it was asked: whether it did what was asked nobody can tell."""
-
-    def __init__(self) -> None:
-        super().__init__(_ENDED, hint=_AGAIN)
 
 
 class Connection:
@@ -157,7 +146,7 @@ class Connection:
         on_event: OnEvent | None = None,
         wants_socket: bool = False,
         cancels: bool = False,
-    ) -> Reply:
+    ) -> SocketReply:
         """Ask, and give the reply; `on_event` gets each event before it.
 
         `within_s` bounds the wait; without it the supervisor is asked now and then whether it still lives. With
@@ -212,7 +201,7 @@ class Connection:
             pending.fail(LostMeanwhile())
         self._gone.set()
 
-    async def _reply(self, pending: _Pending, on_event: OnEvent | None, *, pings: bool) -> Reply:
+    async def _reply(self, pending: _Pending, on_event: OnEvent | None, *, pings: bool) -> SocketReply:
         while True:
             while pending.frames:
                 frame, sockets = pending.frames.popleft()
@@ -222,7 +211,7 @@ class Connection:
                 elif "error" in frame.fields:
                     raise parse_fault(frame.fields.object("error"))
                 else:
-                    return Reply(frame.fields.object("ok"), frame.data, sockets)
+                    return SocketReply(frame.fields.object("ok"), frame.data, sockets)
             if pending.failure is not None:
                 raise pending.failure
             pending.wake = anyio.Event()

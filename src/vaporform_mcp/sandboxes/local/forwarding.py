@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from vaporform_mcp.sandboxes.local.accepting import serve_connections
 from vaporform_mcp.sandboxes.local.dialing import Dialer, Resolve, SystemResolver
 from vaporform_mcp.sandboxes.local.hosts import authority
-from vaporform_mcp.sandboxes.local.inside.wire import EGRESS_PORT
 from vaporform_mcp.sandboxes.local.messages import Rejected
 from vaporform_mcp.sandboxes.local.policy import EgressPolicy
 from vaporform_mcp.sandboxes.local.relay import relay
 from vaporform_mcp.sandboxes.local.sockets import closing, reset_on_close
+from vaporform_mcp.sandboxes.supervised.inside.wire import EGRESS_PORT
 
 __all__ = ["Forward", "forwards", "serve_forward"]
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vaporform_mcp.errors import SandboxUnavailable
-from vaporform_mcp.sandboxes.local import inside
 from vaporform_mcp.sandboxes.local.bubblewrap import Bind
+from vaporform_mcp.sandboxes.supervised import inside
 
 __all__ = ["Interpreter", "interpreter"]
 

@@ -12,10 +12,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from vaporform_mcp.sandboxes.local import inside, unprivileged
+from vaporform_mcp.sandboxes.local import unprivileged
 from vaporform_mcp.sandboxes.local.bubblewrap import Bubblewrap, Source, Word, render
 from vaporform_mcp.sandboxes.local.cgroups import Cgroup
 from vaporform_mcp.sandboxes.local.interpreter import Interpreter, interpreter
+from vaporform_mcp.sandboxes.supervised import inside
 
 __all__ = ["Interpreter", "Started", "compile_supervisor", "interpreter", "memory_file", "start", "start_supervisor"]
 

@@ -13,12 +13,12 @@ from vaporform_mcp.sandboxes.local import launch, layout
 from vaporform_mcp.sandboxes.local.bubblewrap import Bind, Bubblewrap, Shape, Word, arguments, digest
 from vaporform_mcp.sandboxes.local.cgroups import Cgroup
 from vaporform_mcp.sandboxes.local.config import Level, LocalConfig
-from vaporform_mcp.sandboxes.local.inside.wire import PROTOCOL
 from vaporform_mcp.sandboxes.local.launch import Interpreter, Started
 from vaporform_mcp.sandboxes.local.layout import Folder
 from vaporform_mcp.sandboxes.local.limits import limits_of
 from vaporform_mcp.sandboxes.local.recipe import Fingerprint, supervisor_settings
 from vaporform_mcp.sandboxes.local.removal import remove
+from vaporform_mcp.sandboxes.supervised.inside.wire import PROTOCOL
 from vaporform_mcp.types import Network
 
 __all__ = ["NamespacedRecipe"]

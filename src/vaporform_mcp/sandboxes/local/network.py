@@ -17,8 +17,8 @@ from vaporform_mcp.sandboxes.local.config import LocalConfig
 from vaporform_mcp.sandboxes.local.egress import EgressProxy
 from vaporform_mcp.sandboxes.local.environment import command_environment
 from vaporform_mcp.sandboxes.local.forwarding import forwards, serve_forward
-from vaporform_mcp.sandboxes.local.inside.wire import EGRESS_PORT
 from vaporform_mcp.sandboxes.local.sandbox import LocalSandbox
+from vaporform_mcp.sandboxes.supervised.inside.wire import EGRESS_PORT
 from vaporform_mcp.types import Network
 
 __all__ = ["Egress"]

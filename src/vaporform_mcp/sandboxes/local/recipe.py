@@ -9,10 +9,10 @@ from typing import Protocol
 
 from vaporform_mcp.sandboxes.local.cgroups import Cgroup
 from vaporform_mcp.sandboxes.local.config import Level, LocalConfig
-from vaporform_mcp.sandboxes.local.fields import JsonValue
 from vaporform_mcp.sandboxes.local.launch import Started
 from vaporform_mcp.sandboxes.local.layout import Folder
 from vaporform_mcp.sandboxes.local.limits import MAX_COMMANDS
+from vaporform_mcp.sandboxes.supervised.fields import JsonValue
 
 __all__ = ["RESTRICTED", "Fingerprint", "Recipe", "supervisor_settings"]
 

@@ -13,8 +13,8 @@ from vaporform_mcp.errors import VaporformError
 from vaporform_mcp.sandboxes.local import layout
 from vaporform_mcp.sandboxes.local.attach import finish
 from vaporform_mcp.sandboxes.local.client import Absent, Hung, connect
-from vaporform_mcp.sandboxes.local.inside.wire import PROTOCOL
 from vaporform_mcp.sandboxes.local.layout import Folder
+from vaporform_mcp.sandboxes.supervised.inside.wire import PROTOCOL
 
 __all__ = ["Known", "end_sandbox", "known_sandboxes"]
 

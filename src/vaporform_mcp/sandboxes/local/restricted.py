@@ -17,12 +17,10 @@ import anyio
 
 from vaporform_mcp import __version__
 from vaporform_mcp.errors import SandboxUnavailable
-from vaporform_mcp.sandboxes.local import identity, inside, launch, layout, reach
+from vaporform_mcp.sandboxes.local import identity, launch, layout, reach
 from vaporform_mcp.sandboxes.local.bubblewrap import digest
 from vaporform_mcp.sandboxes.local.cgroups import Cgroup
 from vaporform_mcp.sandboxes.local.config import Level, LocalConfig
-from vaporform_mcp.sandboxes.local.fields import JsonValue
-from vaporform_mcp.sandboxes.local.inside.wire import PROTOCOL
 from vaporform_mcp.sandboxes.local.launch import Started
 from vaporform_mcp.sandboxes.local.layout import Folder
 from vaporform_mcp.sandboxes.local.limits import limits_of
@@ -31,6 +29,9 @@ from vaporform_mcp.sandboxes.local.recipe import RESTRICTED, Fingerprint, superv
 from vaporform_mcp.sandboxes.local.removal import remove
 from vaporform_mcp.sandboxes.local.sweeping import TAG, tag_of
 from vaporform_mcp.sandboxes.local.system import LINKED, STORES, names_in_etc
+from vaporform_mcp.sandboxes.supervised import inside
+from vaporform_mcp.sandboxes.supervised.fields import JsonValue
+from vaporform_mcp.sandboxes.supervised.inside.wire import PROTOCOL
 from vaporform_mcp.types import Network
 
 __all__ = ["RestrictedRecipe"]

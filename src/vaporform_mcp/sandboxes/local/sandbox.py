@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import anyio
 from anyio.abc import ByteStream, SocketStream
 
 from vaporform_mcp.errors import InvalidArgument
-from vaporform_mcp.sandboxes.base import Preview, SandboxInfo
+from vaporform_mcp.sandboxes.base import Command, Preview, SandboxInfo
 from vaporform_mcp.sandboxes.local import hostports, marks
+from vaporform_mcp.sandboxes.local.asking import Handle
 from vaporform_mcp.sandboxes.local.attach import Attached
-from vaporform_mcp.sandboxes.local.commands import Commands
 from vaporform_mcp.sandboxes.local.diskfaults import disk_faults
-from vaporform_mcp.sandboxes.local.fields import Malformed
-from vaporform_mcp.sandboxes.local.files import Files
 from vaporform_mcp.sandboxes.local.layout import Folder
+from vaporform_mcp.sandboxes.local.remarks import Refusals, misled
+from vaporform_mcp.sandboxes.supervised.commands import Commands
+from vaporform_mcp.sandboxes.supervised.fields import Malformed
+from vaporform_mcp.sandboxes.supervised.files import Files
 from vaporform_mcp.types import Network
 
 __all__ = ["LocalSandbox", "OpenPreview"]
@@ -27,7 +29,7 @@ OpenPreview = Callable[[int, int | None], Awaitable[int]]
 """Gives the host port that forwards to a port of the sandbox, the preferred one where it is free."""
 
 
-class LocalSandbox(Commands, Files):
+class LocalSandbox(Handle, Commands, Files):
     """`network` and `env` are those of the spec that it was acquired with."""
 
     def __init__(
@@ -41,6 +43,7 @@ class LocalSandbox(Commands, Files):
         open_preview: OpenPreview,
     ) -> None:
         super().__init__(folder, attached)
+        self._refusals = Refusals()
         self.network: Network = network
         self.env = env
         self._describe = describe
@@ -54,6 +57,14 @@ class LocalSandbox(Commands, Files):
 
     async def info(self) -> SandboxInfo:
         return await self._describe(self)
+
+    def note_refusal(self, refusal: object) -> None:
+        """Remember that a connection out was refused, for the command that wanted it."""
+        self._refusals.add(refusal)
+
+    def _notes(self, command: Command, exit_code: int | None, began: float) -> Sequence[str]:
+        looked_in_vain = bool(exit_code) and self.isolation != "namespaces"
+        return (*self._refusals.since(began), *(misled(command.text) if looked_in_vain else ()))
 
     # Network ---------------------------------------------------------------------------------------------------
 

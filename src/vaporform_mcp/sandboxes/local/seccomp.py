@@ -12,9 +12,9 @@ import platform
 from collections.abc import Iterable
 
 from vaporform_mcp.errors import SandboxUnavailable
-from vaporform_mcp.sandboxes.local.inside import bpf
-from vaporform_mcp.sandboxes.local.inside.bpf import ALLOW, argument, choose, fail, give, if_equal, when
-from vaporform_mcp.sandboxes.local.inside.calls import MACHINES, numbers
+from vaporform_mcp.sandboxes.supervised.inside import bpf
+from vaporform_mcp.sandboxes.supervised.inside.bpf import ALLOW, argument, choose, fail, give, if_equal, when
+from vaporform_mcp.sandboxes.supervised.inside.calls import MACHINES, numbers
 
 __all__ = ["MACHINES", "filter_program"]
 

@@ -15,8 +15,8 @@ import anyio
 from vaporform_mcp.errors import VaporformError
 from vaporform_mcp.sandboxes.base import Command
 from vaporform_mcp.sandboxes.local.bubblewrap import Bind
-from vaporform_mcp.sandboxes.local.commands import Commands
 from vaporform_mcp.sandboxes.local.config import Level
+from vaporform_mcp.sandboxes.local.sandbox import LocalSandbox
 
 __all__ = ["Versions"]
 
@@ -48,7 +48,7 @@ class Versions:
         self._asking = anyio.Lock()
         self._found: dict[Level, Mapping[str, str]] = {}
 
-    async def of(self, sandbox: Commands, path: str, binds: Sequence[Bind], *, host_path: str) -> Mapping[str, str]:
+    async def of(self, sandbox: LocalSandbox, path: str, binds: Sequence[Bind], *, host_path: str) -> Mapping[str, str]:
         """Each program that a command finds, with its version, or "" where it does not say; empty where nobody can be
         asked.
 
@@ -108,7 +108,7 @@ def _on_host(inside: str, binds: Sequence[Bind]) -> Path:
     return Path(inside)
 
 
-async def _ask(sandbox: Commands, path: str) -> Mapping[str, str]:
+async def _ask(sandbox: LocalSandbox, path: str) -> Mapping[str, str]:
     """All are asked at once, in one command."""
     lines = [
         f'command -v {name} >/dev/null && {{ printf "{name}\\t%s\\n" "$(timeout {_EACH_S} {name} {option} 2>&1 '

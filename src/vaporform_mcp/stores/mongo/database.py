@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import uuid
 from dataclasses import dataclass
 from functools import partial
 
@@ -45,9 +46,13 @@ class Tables:
 
 
 class Database:
-    """Connects at the first call that needs it, and is made ready then, however many servers do so at once."""
+    """Connects at the first call that needs it, and is made ready then, however many servers do so at once.
 
-    def __init__(self, uri: str, name: str) -> None:
+    `read_only`: nothing is made, and where there is nothing, nothing is found.
+    """
+
+    def __init__(self, uri: str, name: str, *, read_only: bool = False) -> None:
+        self._is_read_only = read_only
         try:
             self._client: AsyncMongoClient[Doc] = AsyncMongoClient(
                 uri,
@@ -74,6 +79,7 @@ class Database:
             chunks=Table(self._database, "blobs.chunks"),
         )
         self._is_ready = False
+        self._id: str | None = None
         self._is_closed = False
         # Holds: one call makes it ready; those that come meanwhile find it so.
         self._preparing = anyio.Lock()
@@ -88,6 +94,19 @@ class Database:
                     await self._prepare()
                     self._is_ready = True
         return self._tables
+
+    async def check_kept(self) -> None:
+        """Before anything is made that would bring a database into being, and where nothing is found in it.
+
+        Raises `StoreUnavailable`: it is no longer the one that was made ready.
+        """
+        about = await self._tables.about.one({"_id": "store"})
+        if not self._is_read_only and (about is None or about.get("id") != self._id):
+            raise StoreUnavailable(
+                "the MongoDB database was dropped or replaced while this server runs",
+                hint="Put it back from a backup: everything then goes on by itself, and the sandboxes do so meanwhile. "
+                "Only a server that is started anew begins with what is there now.",
+            )
 
     async def aclose(self) -> None:
         if self._is_closed:
@@ -104,11 +123,17 @@ class Database:
         about = await tables.about.one({"_id": "store"})
         if about is None:
             await self._check_unused()
+            if self._is_read_only:
+                return
+            made_by = f"vaporform-mcp {__version__}"
             await tables.about.insert(
-                {"_id": "store", "schema": SCHEMA_VERSION, "made_by": f"vaporform-mcp {__version__}"}
+                {"_id": "store", "schema": SCHEMA_VERSION, "made_by": made_by, "id": uuid.uuid4().hex}
             )
             about = await tables.about.one({"_id": "store"}) or {}
         _check_schema(about)
+        self._id = about.get("id")  # none in a database of the first versions
+        if self._is_read_only:
+            return
         await together(*(partial(index, tables) for index in (_index_records, _index_revisions, _index_blobs)))
 
     async def _first_contact(self) -> None:

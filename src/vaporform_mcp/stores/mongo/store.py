@@ -34,13 +34,19 @@ class MongoStore:
     # Workspaces ------------------------------------------------------------------------------------------------
 
     async def create_workspace(self, record: WorkspaceRecord) -> WorkspaceRecord:
-        return await workspaces.create((await self._tables()).workspaces, record)
+        return await workspaces.create((await self._kept_tables()).workspaces, record)
 
     async def get_workspace(self, owner: str, name: str) -> WorkspaceRecord | None:
-        return await workspaces.find((await self._tables()).workspaces, owner, name)
+        found = await workspaces.find((await self._tables()).workspaces, owner, name)
+        if found is None:
+            await self._database.check_kept()
+        return found
 
     async def list_workspaces(self, owner: str, *, deleted: bool = False) -> Sequence[WorkspaceRecord]:
-        return await workspaces.listed((await self._tables()).workspaces, owner, deleted=deleted)
+        found = await workspaces.listed((await self._tables()).workspaces, owner, deleted=deleted)
+        if not found:
+            await self._database.check_kept()
+        return found
 
     async def update_workspace(self, record: WorkspaceRecord) -> WorkspaceRecord:
         return await workspaces.update((await self._tables()).workspaces, record)
@@ -55,12 +61,12 @@ class MongoStore:
     # Blobs -----------------------------------------------------------------------------------------------------
 
     async def put_blobs(self, blobs: Sequence[Blob]) -> None:
-        await contents.put(await self._tables(), blobs, self._clock)
+        await contents.put(await self._kept_tables(), blobs, self._clock)
 
     async def put_large_blob(self, digest: Digest, size: int, chunks: AsyncIterator[bytes], mime_type: str) -> None:
         """See `Store`. The stream is not read where the blob is already kept."""
         if await self.missing([digest]):
-            await streams.put(await self._tables(), digest, size, chunks, mime_type, self._clock)
+            await streams.put(await self._kept_tables(), digest, size, chunks, mime_type, self._clock)
 
     async def missing(self, digests: Collection[Digest]) -> frozenset[Digest]:
         return await contents.renew((await self._tables()).files, digests, self._clock())
@@ -181,6 +187,12 @@ class MongoStore:
     async def _tables(self) -> Tables:
         return await self._database.tables()
 
+    async def _kept_tables(self) -> Tables:
+        """For what would make collections where somebody has dropped them."""
+        tables = await self._database.tables()
+        await self._database.check_kept()
+        return tables
+
     async def _newest(self, workspace_id: str) -> Doc | None:
         tables = await self._tables()
         return await history.newest(tables, await workspaces.state_of(tables.workspaces, workspace_id))
@@ -216,15 +228,17 @@ class MongoStore:
 
 
 @asynccontextmanager
-async def open_mongo(uri: str, database: str, *, clock: Callable[[], float] = time.time) -> AsyncGenerator[MongoStore]:
-    """A store in that database, made at the first call where it is not there.
+async def open_mongo(
+    uri: str, database: str, *, clock: Callable[[], float] = time.time, read_only: bool = False
+) -> AsyncGenerator[MongoStore]:
+    """A store in that database, made at the first call where it is not there, unless it is `read_only`: for reading.
 
     Nothing is connected before the first call. `clock` tells seconds since the Unix epoch.
 
     Raises:
         StoreUnavailable: the URI cannot be used.
     """
-    store = MongoStore(Database(uri, database), clock)
+    store = MongoStore(Database(uri, database, read_only=read_only), clock)
     try:
         yield store
     finally:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import fcntl
 import glob
 import os
 import secrets
 import shutil
 import sqlite3
-from collections.abc import AsyncGenerator, Generator
-from contextlib import asynccontextmanager, closing, contextmanager, suppress
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 
 from anyio import to_thread
 
 from vaporform_mcp.errors import Conflict, InvalidArgument
+from vaporform_mcp.locks import held_folder
 from vaporform_mcp.stores.sqlite import workspaces
 from vaporform_mcp.stores.sqlite.blobs import CHUNK_BYTES
 from vaporform_mcp.stores.sqlite.failures import translated
@@ -80,7 +80,7 @@ async def new_bundle(path: Path, *, overwrite: bool = False) -> AsyncGenerator[S
     folder = path.with_name(f"{begins}{secrets.token_hex(8)}{_PARTIAL}")
     folder.mkdir(mode=0o700)
     try:
-        with _held(folder):
+        with held_folder(folder):
             # One folder deeper, since the store itself locks the one that it makes its file in.
             temporary = folder / "new" / "store"
             async with open_sqlite(temporary) as store:
@@ -92,19 +92,8 @@ async def new_bundle(path: Path, *, overwrite: bool = False) -> AsyncGenerator[S
         shutil.rmtree(folder, ignore_errors=True)
 
 
-@contextmanager
-def _held(folder: Path) -> Generator[None]:
-    """The kernel lets go of it when its holder dies, so that what is left can be told from what goes on."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    finally:
-        os.close(descriptor)
-
-
 def _remove_if_abandoned(folder: Path) -> None:
-    with suppress(OSError), _held(folder):
+    with suppress(OSError), held_folder(folder):
         shutil.rmtree(folder)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
 import threading
 import time
@@ -16,8 +17,8 @@ import anyio
 from anyio import to_thread
 
 from vaporform_mcp.errors import StoreUnavailable
-from vaporform_mcp.stores.sqlite.failures import FILE, is_busy, is_lasting, translated
-from vaporform_mcp.stores.sqlite.files import FileId, connect, connect_read_only, identify
+from vaporform_mcp.stores.sqlite.failures import FILE, another_file, is_busy, is_lasting, translated
+from vaporform_mcp.stores.sqlite.files import FileId, connect, connect_read_only, identify, pin
 from vaporform_mcp.stores.sqlite.schema import check_tables, is_current, prepare
 
 __all__ = ["Connections"]
@@ -42,7 +43,7 @@ class _Opened:
 
 
 class Connections:
-    """Opens nothing before the first call that needs it.
+    """Opens nothing before the first call that needs it, and then uses that file alone, whatever comes in its place.
 
     A call that was cancelled ends its thread's work before it gives way, so a connection is never left inside a
     transaction; that is bounded by `busy_s` and the work itself.
@@ -50,7 +51,10 @@ class Connections:
 
     def __init__(self, path: Path, busy_s: float, *, read_only: bool = False) -> None:
         self._path = path
-        self._connect = connect_read_only if read_only else connect
+        self._is_read_only = read_only
+        # The file that was found good first. An empty one in its place would be taken for a store with nothing in it.
+        self._file: FileId | None = None
+        self._pin: int | None = None
         self._busy_s = busy_s
         self._threads = anyio.CapacityLimiter(1 + READERS)
         self._writing = anyio.Semaphore(1, fast_acquire=True)
@@ -58,7 +62,7 @@ class Connections:
         self._writer: _Opened | None = None
         self._readers: list[_Opened] = []
         self._is_closed = False
-        # Holds: one of our threads makes or brings forward the tables; the others then find them.
+        # Holds: one of our threads makes or brings forward the tables, or learns which file is ours; others find it so.
         self._preparing = threading.Lock()
 
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
@@ -139,10 +143,13 @@ class Connections:
                 raise
 
     def _idle_reader(self) -> _Opened:
+        is_there = self._is_there()
         while (reader := self._popped_reader()) is not None:
-            if reader.file == identify(self._path):
+            if is_there and reader.file == self._file:
                 return reader
             _close(reader)
+        if not is_there:
+            raise another_file()
         reader = self._open()
         try:
             if not self._patiently(is_current, reader.connection):
@@ -153,6 +160,7 @@ class Connections:
                 finally:
                     _close(maker)
             self._patiently(check_tables, reader.connection)
+            self._learn(reader)
             reader.connection.execute("PRAGMA query_only = ON")
         except BaseException:
             _close(reader)
@@ -181,14 +189,16 @@ class Connections:
             time.sleep(BUSY_PAUSE_S)
 
     def _current_writer(self) -> _Opened:
-        # Somebody may have moved the file away, as our own hints say: what is written to it then would be lost.
-        if self._writer is not None and self._writer.file != identify(self._path):
+        if not self._is_there():
+            # What is written to a file that was moved away would be lost.
             self._retire_writer()
+            raise another_file()
         if self._writer is None:
             writer = self._open()
             try:
                 self._prepare(writer.connection)
                 self._patiently(check_tables, writer.connection)
+                self._learn(writer)
             except BaseException:
                 _close(writer)
                 raise
@@ -196,8 +206,24 @@ class Connections:
         return self._writer
 
     def _open(self) -> _Opened:
-        connection = self._connect(self._path, self._busy_s)
+        if self._is_read_only:
+            connection = connect_read_only(self._path, self._busy_s)
+        else:
+            connection = connect(self._path, self._busy_s, may_make=self._file is None)
         return _Opened(connection, identify(self._path))
+
+    def _is_there(self) -> bool:
+        """Whether the file is the one that was used so far, if any was."""
+        return self._file is None or identify(self._path) == self._file
+
+    def _learn(self, opened: _Opened) -> None:
+        """From now on it is this file, or one that was already. Raises `StoreUnavailable` where it is another."""
+        with self._preparing:
+            if self._file is None and opened.file is not None:
+                self._pin = pin(self._path, opened.file)
+                self._file = opened.file
+            if opened.file != self._file:
+                raise another_file()
 
     def _retire_writer(self) -> None:
         writer, self._writer = self._writer, None
@@ -212,6 +238,9 @@ class Connections:
         while self._readers:
             _close(self._readers.pop())
         self._retire_writer()
+        if self._pin is not None:
+            os.close(self._pin)
+            self._pin = None
 
 
 def _look(connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]) -> T:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from vaporform_mcp.errors import StoreUnavailable
 
-__all__ = ["FILE", "is_busy", "is_lasting", "other_tables", "translated"]
+__all__ = ["FILE", "another_file", "is_busy", "is_lasting", "other_tables", "translated"]
 
 FILE = "the store file vaporform.sqlite3"
 """What messages call it: they reach the model, which must not learn a path of the host."""
@@ -52,6 +52,13 @@ _OTHER_TABLES = (
     (
         f"Stop the servers that use it and put back a copy from before, or move it away ({_NAMED}): a new store is "
         "made at the next call."
+    ),
+)
+_ANOTHER_FILE = (
+    "{file} was removed, moved away or replaced while this server runs",
+    (
+        f"Put it back in its place ({_NAMED}): everything then goes on by itself, and the sandboxes do so meanwhile. "
+        "Only a server that is started anew begins with what is there now."
     ),
 )
 _NOT_HERE = (
@@ -123,6 +130,11 @@ def is_busy(error: sqlite3.Error) -> bool:
 def other_tables() -> StoreUnavailable:
     """The tables are not those that the file's version says."""
     return _unavailable(_OTHER_TABLES)
+
+
+def another_file() -> StoreUnavailable:
+    """In the place of the file that was used so far is none, or another one."""
+    return _unavailable(_ANOTHER_FILE)
 
 
 def _told(error: sqlite3.Error) -> tuple[str, str] | None:

@@ -13,7 +13,7 @@ from pathlib import Path
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["FileId", "connect", "connect_read_only", "identify"]
+__all__ = ["FileId", "connect", "connect_read_only", "identify", "pin"]
 
 FileId = tuple[int, int]
 """The device and inode of a file: another file in its place has another one while the first is open."""
@@ -37,11 +37,30 @@ def identify(path: Path) -> FileId | None:
     return found.st_dev, found.st_ino
 
 
-def connect(path: Path, busy_s: float) -> sqlite3.Connection:
-    """A connection in autocommit mode to the file, which is made, empty, where it is not there."""
-    if not path.exists():
+def pin(path: Path, file: FileId) -> int | None:
+    """A descriptor that keeps the file's number from being given to another one; None where that cannot be had."""
+    if not hasattr(os, "O_PATH"):
+        return None
+    # Not an ordinary one: closing that would drop SQLite's own locks on the file.
+    descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    found = os.fstat(descriptor)
+    if (found.st_dev, found.st_ino) == file:
+        return descriptor
+    os.close(descriptor)
+    return None
+
+
+def connect(path: Path, busy_s: float, *, may_make: bool) -> sqlite3.Connection:
+    """A connection in autocommit mode to the file; where it is not there, one is made, empty, if it may be."""
+    if may_make and not path.exists():
         _make(path, busy_s)
-    connection = sqlite3.connect(path, timeout=busy_s, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode=rw",
+        uri=True,
+        timeout=busy_s,
+        isolation_level=None,
+        check_same_thread=False,
+    )
     try:
         for setting in _SETTINGS:
             connection.execute(f"PRAGMA {setting}")

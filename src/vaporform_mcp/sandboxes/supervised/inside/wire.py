@@ -1,4 +1,4 @@
-"""The frames between a server and the supervisor of a local sandbox.
+"""The frames between a server and the supervisor of a sandbox.
 
 One Unix stream socket per attached server. A frame is two unsigned 32-bit integers in network order, the lengths of a
 JSON object and of the bytes that follow it, then these. File descriptors ride (SCM_RIGHTS) with the first byte of the

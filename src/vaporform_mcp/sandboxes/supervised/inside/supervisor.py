@@ -1,4 +1,4 @@
-"""The supervisor of a local sandbox: attached servers, their requests, and the sandbox's end."""
+"""The supervisor of a sandbox: attached servers, their requests, and the sandbox's end."""
 
 from __future__ import annotations
 

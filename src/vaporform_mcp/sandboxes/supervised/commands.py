@@ -1,40 +1,25 @@
-"""Commands and processes of a local sandbox."""
+"""Commands and processes of a sandbox, run by its supervisor."""
 
 from __future__ import annotations
 
 import re
-from collections import deque
 from collections.abc import Callable, Sequence
 
 import anyio
 
 from vaporform_mcp.errors import NotFound
 from vaporform_mcp.sandboxes.base import Command, CommandResult, OutputChunk, ProcessStatus, RunState
-from vaporform_mcp.sandboxes.local.asking import ANSWER_S, Asking
-from vaporform_mcp.sandboxes.local.attach import Attached
-from vaporform_mcp.sandboxes.local.client import LostMeanwhile
-from vaporform_mcp.sandboxes.local.fields import Fields, JsonValue, Malformed
-from vaporform_mcp.sandboxes.local.layout import Folder
+from vaporform_mcp.sandboxes.supervised.asking import ANSWER_S, WORKSPACE, Asking, LostMeanwhile
+from vaporform_mcp.sandboxes.supervised.fields import Fields, JsonValue, Malformed
 
 __all__ = ["Commands"]
 
 _ID = re.compile(r"(?:(?P<start>[1-9][0-9]{0,8})\.)?(?P<number>[1-9][0-9]{0,8})")
-_MAX_REFUSALS = 100
-_MAX_TOLD = 5
 _MAX_CHUNK = 8 * 1024 * 1024
-_NOT_HERE = (
-    ("/workspace", "This sandbox has no /workspace: commands start in the workspace's folder, so use relative paths."),
-    ("/tmp", "This sandbox cannot use /tmp: use $TMPDIR."),  # noqa: S108  # what was asked for
-    ("/home/user", "This sandbox has no /home/user: use $HOME."),
-)
 
 
 class Commands(Asking):
     """Process ids: `7` is the seventh command of the sandbox's first start, `2.7` that of its second, and so on."""
-
-    def __init__(self, folder: Folder, attached: Attached) -> None:
-        super().__init__(folder, attached)
-        self._refusals: deque[tuple[float, str]] = deque(maxlen=_MAX_REFUSALS)
 
     async def ask_program(self, command: Command, *, within_s: float) -> bytes:
         """Run a command of the server's own, which no list of processes shows; answers with what it printed first."""
@@ -48,13 +33,9 @@ class Commands(Asking):
         reply = await self.ask("run", fields, within_s=within_s + ANSWER_S, cancels=True)
         return reply.data
 
-    def note_refusal(self, refusal: object) -> None:
-        """Remember that a connection out was refused: git, curl and npm show their users a status code at best."""
-        self._refusals.append((anyio.current_time(), str(refusal)))
-
-    def _refused_since(self, began: float) -> Sequence[str]:
-        told = dict.fromkeys(text for at, text in self._refusals if at >= began)
-        return tuple(told)[:_MAX_TOLD]
+    def _notes(self, command: Command, exit_code: int | None, began: float) -> Sequence[str]:
+        """What there is to say of a command that has been answered, `began` by anyio's clock."""
+        return ()
 
     async def exec(
         self,
@@ -113,7 +94,7 @@ class Commands(Asking):
             duration_ms=status.duration_ms,
             output_file=None if answer.is_null("output_file") else answer.text("output_file"),
             ports=answer.ports("ports"),
-            notes=(*self._refused_since(began), *self._misled(command.text, status.exit_code)),
+            notes=self._notes(command, status.exit_code, began),
         )
 
     async def processes(self) -> Sequence[ProcessStatus]:
@@ -163,26 +144,20 @@ class Commands(Asking):
 
     def _cwd(self, cwd: str) -> str:
         """Every sandbox's workspace can be named /workspace, also where it lies elsewhere."""
-        if self.isolation == "namespaces" or not f"{cwd}/".startswith("/workspace/"):
+        if self.shown_at == WORKSPACE or not f"{cwd}/".startswith(f"{WORKSPACE}/"):
             return cwd
-        return cwd.removeprefix("/workspace").lstrip("/")
-
-    def _misled(self, text: str, exit_code: int | None) -> Sequence[str]:
-        """What to say of a command that failed and names folders as other sandboxes have them."""
-        if self.isolation == "namespaces" or not exit_code:
-            return ()
-        return tuple(said for name, said in _NOT_HERE if re.search(rf"(?<![\w./-]){name}(?![\w-])", text))
+        return cwd.removeprefix(WORKSPACE).lstrip("/")
 
     def _number(self, process_id: str) -> str | None:
         """What the running supervisor calls it; None where it belonged to an earlier one. Raises `NotFound`."""
         match = _ID.fullmatch(process_id)
         start = int(match["start"] or 1) if match else 0
-        if match is None or start > self._fingerprint.start:
+        if match is None or start > self.start:
             raise NotFound(
                 f"there is no process {process_id[:40]!r} in this workspace",
                 hint="check_process without an id lists those there are.",
             )
-        return match["number"] if start == self._fingerprint.start else None
+        return match["number"] if start == self.start else None
 
     async def _lost(self, process_id: str) -> ProcessStatus:
         self.check()
@@ -202,9 +177,8 @@ class Commands(Asking):
             state = RunState(process.text("state"))
         except ValueError:
             raise Malformed("state") from None
-        start = self._fingerprint.start
         return ProcessStatus(
-            id=number if start == 1 else f"{start}.{number}",
+            id=number if self.start == 1 else f"{self.start}.{number}",
             command=process.text("command"),
             state=state,
             exit_code=process.number("exit_code") if state is RunState.EXITED else None,

@@ -1,4 +1,4 @@
-"""Files of a local sandbox, read and written by its supervisor."""
+"""Files of a sandbox, read and written by its supervisor."""
 
 from __future__ import annotations
 
@@ -18,10 +18,16 @@ from vaporform_mcp.sandboxes.base import (
     Rescan,
     Scan,
 )
-from vaporform_mcp.sandboxes.local.asking import ANSWER_S, Asking
-from vaporform_mcp.sandboxes.local.fields import Fields, JsonValue, Malformed, parse_fault, parse_object, parse_stat
-from vaporform_mcp.sandboxes.local.flushing import flush_files
-from vaporform_mcp.sandboxes.local.inside.wire import FLUSHED_FILES, MAX_FRAME_BYTES
+from vaporform_mcp.sandboxes.supervised.asking import Asking
+from vaporform_mcp.sandboxes.supervised.fields import (
+    Fields,
+    JsonValue,
+    Malformed,
+    parse_fault,
+    parse_object,
+    parse_stat,
+)
+from vaporform_mcp.sandboxes.supervised.inside.wire import FLUSHED_FILES, MAX_FRAME_BYTES
 from vaporform_mcp.types import ROOT, EntryKind, Stat, WorkspacePath
 
 __all__ = ["Files"]
@@ -104,7 +110,7 @@ class Files(Asking):
         ]
         reply = await self.ask("write", {"files": rows}, b"".join(file.content for file in files))
         if len(files) > FLUSHED_FILES:
-            await flush_files(self._files)
+            await self.flush()
         paths = [file.path for file in files]
         return [
             FileFault(path=path, error=parse_fault(one.object("error"))) if "error" in one else _written(path, one)
@@ -129,7 +135,7 @@ class Files(Asking):
         except BaseException:
             await self._abort(upload)
             raise
-        await flush_files(self._files)
+        await self.flush()
         return _written(path, reply.fields)
 
     async def remove_files(self, paths: Sequence[WorkspacePath]) -> Sequence[FileFault]:
@@ -199,7 +205,7 @@ class Files(Asking):
     async def _abort(self, upload: int) -> None:
         with anyio.move_on_after(_ABORT_S, shield=True):
             try:
-                await self._connection.request("commit", {"upload": upload, "abort": True}, within_s=ANSWER_S)
+                await self.ask("commit", {"upload": upload, "abort": True})
             except VaporformError:
                 return  # the connection's end drops it too
 

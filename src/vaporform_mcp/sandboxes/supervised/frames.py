@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from vaporform_mcp.sandboxes.local.fields import Fields, JsonValue, Malformed, parse_fields
-from vaporform_mcp.sandboxes.local.inside.wire import HEADER, MAX_FRAME_BYTES, MAX_JSON_BYTES
+from vaporform_mcp.sandboxes.supervised.fields import Fields, JsonValue, Malformed, parse_fields
+from vaporform_mcp.sandboxes.supervised.inside.wire import HEADER, MAX_FRAME_BYTES, MAX_JSON_BYTES
 
 __all__ = ["Frame", "Inbox", "head_of"]
 

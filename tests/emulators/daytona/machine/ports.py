@@ -1,0 +1,91 @@
+"""Which ports are listened on inside, and a way from a Unix socket to each of them."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from contextlib import suppress
+
+from tests.emulators.daytona.machine.wire import Channel, Fields, Refusal
+
+__all__ = ["PORT_OPERATIONS"]
+
+_CHUNK = 1 << 16
+_CONNECT_S = 5.0
+_LISTEN = "0A"
+
+
+def _listening() -> list[int]:
+    ports: set[int] = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        with suppress(OSError), open(table, encoding="ascii") as rows:
+            for row in list(rows)[1:]:
+                _, local, _, state, *_ = row.split()
+                if state == _LISTEN:
+                    ports.add(int(local.rpartition(":")[2], 16))
+    return sorted(ports)
+
+
+def _list(_channel: Channel, _fields: Fields) -> object:
+    # The daemon looks at these alone.
+    return {"ports": [port for port in _listening() if 3000 <= port <= 9999]}
+
+
+def _in_use(_channel: Channel, fields: Fields) -> object:
+    return {"isInUse": fields.get("port") in _listening()}
+
+
+_relays: dict[int, str] = {}
+_lock = threading.Lock()
+
+
+def _relay(_channel: Channel, fields: Fields) -> object:
+    """The name of a socket in the bound folder that leads to this port, made at the first need."""
+    port, folder = fields.get("port"), fields.get("folder")
+    if not isinstance(port, int) or not 1 <= port <= 65535 or not isinstance(folder, str):
+        raise Refusal(400, "BAD_REQUEST", "invalid port")
+    with _lock:
+        if port not in _relays:
+            listener = socket.socket(socket.AF_UNIX)
+            listener.bind(os.path.join(folder, f"p{port}"))
+            listener.listen(128)
+            _relays[port] = f"p{port}"
+            threading.Thread(target=_accept, args=(listener, port), daemon=True).start()
+    return {"socket": _relays[port]}
+
+
+def _accept(listener: socket.socket, port: int) -> None:
+    while True:
+        near, _ = listener.accept()
+        threading.Thread(target=_connect, args=(near, port), daemon=True).start()
+
+
+def _connect(near: socket.socket, port: int) -> None:
+    """Both ways until both ends are closed. Whoever finds nobody listening closes at once."""
+    far: socket.socket | None = None
+    for address in ("127.0.0.1", "::1"):
+        with suppress(OSError):
+            far = socket.create_connection((address, port), _CONNECT_S)
+            break
+    if far is None:
+        near.close()
+        return
+    far.settimeout(None)
+    back = threading.Thread(target=_pump, args=(far, near), daemon=True)
+    back.start()
+    _pump(near, far)
+    back.join()
+    near.close()
+    far.close()
+
+
+def _pump(source: socket.socket, target: socket.socket) -> None:
+    with suppress(OSError):
+        while chunk := source.recv(_CHUNK):
+            target.sendall(chunk)
+    with suppress(OSError):
+        target.shutdown(socket.SHUT_WR)
+
+
+PORT_OPERATIONS = {"ports.list": _list, "ports.in_use": _in_use, "ports.relay": _relay}

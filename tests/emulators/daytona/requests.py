@@ -1,0 +1,149 @@
+"""What every request meets before and after it is served: the log, delays, faults, the key, and how errors are told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import asdict, dataclass
+
+import anyio
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from tests.emulators.daytona.clock import Clock, stamp
+from tests.emulators.daytona.faults import Faults
+from tests.emulators.daytona.machine.wire import Refusal
+
+__all__ = ["CONTROL", "Entry", "Gate", "route_of"]
+
+CONTROL = "/_emulator"
+_MAX_LOG = 100_000
+_FOR_EVER_S = 3600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One request as it was answered. `status` is 0 where no answer was given."""
+
+    route: str
+    method: str
+    path: str
+    sandbox: str
+    status: int
+    received_bytes: int
+    sent_bytes: int
+    headers: dict[str, str]
+
+
+def route_of(request: web.Request) -> str:
+    """The name of the handler, by which tests name requests."""
+    return getattr(request.match_info.handler, "__name__", "")
+
+
+class Gate:
+    """The middleware. `latency_s` is added to each request, as a network would."""
+
+    def __init__(self, faults: Faults, clock: Clock, key: str) -> None:
+        self.latency_s = 0.0
+        self.log: deque[Entry] = deque(maxlen=_MAX_LOG)
+        self.daemon = "0.226"
+        self._faults = faults
+        self._clock = clock
+        self._key = key
+
+    def entries(self) -> list[dict[str, object]]:
+        return [asdict(entry) for entry in self.log]
+
+    def middleware(self) -> Middleware:
+        @web.middleware
+        async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
+            if request.path.startswith(CONTROL):
+                return await self._told(request, handler)
+            response: web.StreamResponse | None = None
+            try:
+                response = await self._pass(request, handler)
+                return response
+            finally:
+                self._note(request, response)
+
+        return gate
+
+    def _note(self, request: web.Request, response: web.StreamResponse | None) -> None:
+        entry = Entry(
+            route=route_of(request),
+            method=request.method,
+            path=request.path_qs,
+            sandbox=request.match_info.get("sandbox", ""),
+            status=0 if response is None or "cut" in response else response.status,
+            received_bytes=request.content.total_bytes,
+            sent_bytes=0 if response is None else _sent(response),
+            headers={name: value for name, value in request.headers.items() if name != "Authorization"},
+        )
+        self.log.append(entry)
+
+    async def _pass(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        fault = self._faults.take(route_of(request), request.match_info.get("sandbox", ""))
+        await anyio.sleep(self.latency_s + (fault.delay_s if fault else 0))
+        if fault is None or fault.close_code is not None:
+            if fault is not None:
+                request["fault"] = fault
+            return await self._allowed(request, handler)
+        if "after" in (fault.drop, fault.stall):
+            await self._allowed(request, handler)
+        if fault.drop:
+            return _cut(request)
+        if fault.stall:
+            await asyncio.sleep(_FOR_EVER_S)
+        if fault.status is not None:
+            await request.read()
+            return web.Response(status=fault.status, body=fault.body.encode(), headers=fault.headers)
+        return await self._allowed(request, handler)
+
+    async def _allowed(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        needs_key = request.path.startswith(("/api/", "/toolbox/"))
+        if needs_key and request.headers.get("Authorization") != f"Bearer {self._key}":
+            return self._tell(request, Refusal(401, "", "Invalid credentials"))
+        return await self._told(request, handler)
+
+    async def _told(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except Refusal as refusal:
+            return self._tell(request, refusal)
+        except web.HTTPException as error:
+            return self._tell(request, Refusal(error.status, "", f"Cannot {request.method} {request.path}"))
+
+    def _tell(self, request: web.Request, refusal: Refusal) -> web.Response:
+        if not refusal.message:
+            return web.Response(status=refusal.status)
+        body: dict[str, object] = {
+            "statusCode": refusal.status,
+            "message": refusal.message,
+            "timestamp": stamp(self._clock.now()),
+            "path": request.path,
+            "method": request.method,
+        }
+        code = refusal.code
+        if request.path.startswith("/toolbox/") and code:
+            if self.daemon == "0.226":
+                body["source"] = "DAYTONA_DAEMON"
+            elif code == "PROCESS_EXECUTION_TIMEOUT":
+                code = "REQUEST_TIMEOUT"
+        if code:
+            body["code"] = code
+        return web.json_response(body, status=refusal.status)
+
+
+def _sent(response: web.StreamResponse) -> int:
+    """The bytes of a body. One that is given whole is not on its way yet, one that is streamed already was."""
+    if isinstance(response, web.Response):
+        return len(response.body) if isinstance(response.body, bytes | bytearray) else 0
+    return response.body_length
+
+
+def _cut(request: web.Request) -> web.Response:
+    if request.transport is not None:
+        request.transport.abort()
+    response = web.Response()
+    response["cut"] = True
+    return response

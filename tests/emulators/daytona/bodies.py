@@ -75,4 +75,4 @@ async def read_body(request: web.Request, shape: type[T]) -> T:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        raise Refusal(400, "", f"{place}: {first['msg']}") from error
+        raise Refusal(400, f"{place}: {first['msg']}") from error

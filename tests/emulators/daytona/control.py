@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Callable
 from datetime import timedelta
 
 from aiohttp import web
-from multidict import MultiMapping
 
 from tests.emulators.daytona.bodies import CreateSandbox, Labels, Network, Resize, read_body
 from tests.emulators.daytona.images import find_image, image_of
-from tests.emulators.daytona.lifecycle import Lifecycle, refuse
-from tests.emulators.daytona.records import Sandbox, show, show_item
+from tests.emulators.daytona.lifecycle import Lifecycle
+from tests.emulators.daytona.listing import Listing
+from tests.emulators.daytona.machine.wire import Refusal
+from tests.emulators.daytona.records import Sandbox, show
 from tests.emulators.daytona.snapshots import Snapshots
 
 __all__ = ["Control"]
-
-_DEFAULT_PAGE = 100
 
 
 class Control:
     """Below the API's address. `base` is the service's own, without a slash at its end."""
 
     def __init__(self, lifecycle: Lifecycle, snapshots: Snapshots, base: Callable[[], str]) -> None:
+        self.toolbox_url: str | None = None  # shown instead of the service's own
+        self.listing = Listing(lifecycle, self._toolbox)
         self._lifecycle = lifecycle
         self._snapshots = snapshots
         self._base = base
@@ -50,13 +50,15 @@ class Control:
             web.post(one + "/last-activity", self.refresh_activity),
             web.post(one + "/network-settings", self.set_network),
             web.get(one + "/toolbox-proxy-url", self.get_toolbox_url),
-            web.get(one + "/ports/{port:\\d+}/preview-url", self.get_preview_url),
         ]
 
     def _answer(self, sandbox: Sandbox) -> web.Response:
         return web.json_response(show(sandbox, self._toolbox()))
 
     def _toolbox(self) -> str:
+        return self._own_toolbox() if self.toolbox_url is None else self.toolbox_url
+
+    def _own_toolbox(self) -> str:
         return f"{self._base()}/toolbox"
 
     def _find(self, request: web.Request) -> Sandbox:
@@ -68,14 +70,17 @@ class Control:
     async def create_sandbox(self, request: web.Request) -> web.Response:
         body = await read_body(request, CreateSandbox)
         if body.build_info is not None and body.snapshot is not None:
-            raise refuse(400, "Cannot specify a snapshot when using a build info entry")
+            raise Refusal(400, "Cannot specify a snapshot when using a build info entry")
         if body.build_info is None and body.names_resources:
-            raise refuse(400, "Cannot specify Sandbox resources when using a snapshot")
+            raise Refusal(400, "Cannot specify Sandbox resources when using a snapshot")
         sandbox = self._record(body)
         snapshot = None if body.build_info else self._snapshots.usable(body.snapshot)
         if snapshot is not None:
             sandbox.snapshot, sandbox.image = snapshot.name, snapshot.image
             sandbox.cpu, sandbox.memory, sandbox.disk = snapshot.cpu, snapshot.memory, snapshot.disk
+        self._lifecycle.limits.check_network(
+            body.network_allow_list, body.domain_allow_list, block_all=body.network_block_all
+        )
         self._lifecycle.add(sandbox, source=None if snapshot is None else snapshot.files)
         return self._answer(sandbox)
 
@@ -117,18 +122,7 @@ class Control:
         return sandbox
 
     async def list_sandboxes(self, request: web.Request) -> web.Response:
-        query = request.query
-        found = [each for each in self._lifecycle.listed() if _matches(each, query)]
-        found.sort(key=lambda each: (each.created, each.id), reverse=True)
-        try:
-            at, limit = int(query.get("cursor", "0")), int(query.get("limit", str(_DEFAULT_PAGE)))
-        except ValueError:
-            raise refuse(400, "invalid cursor or limit") from None
-        page = found[at : at + limit]
-        following = str(at + limit) if at + limit < len(found) else None
-        return web.json_response(
-            {"items": [show_item(each, self._toolbox()) for each in page], "nextCursor": following}
-        )
+        return web.json_response(self.listing.page(request.query))
 
     async def get_sandbox(self, request: web.Request) -> web.Response:
         return self._answer(self._find(request))
@@ -183,7 +177,7 @@ class Control:
         sandbox = self._find(request)
         name, minutes = request.match_info["interval"], int(request.match_info["minutes"])
         if minutes < (-1 if name == "autodelete" else 0):
-            raise refuse(400, "Interval must be a non-negative integer")
+            raise Refusal(400, "Interval must be a non-negative integer")
         match name:
             case "autostop":
                 sandbox.auto_stop = minutes
@@ -204,6 +198,9 @@ class Control:
 
     async def set_network(self, request: web.Request) -> web.Response:
         sandbox, body = self._find(request), await read_body(request, Network)
+        self._lifecycle.limits.check_network(
+            body.network_allow_list, body.domain_allow_list, block_all=body.network_block_all is True
+        )
         if body.network_block_all is not None:
             sandbox.network_block_all = body.network_block_all
         if body.network_allow_list is not None:
@@ -214,21 +211,4 @@ class Control:
 
     async def get_toolbox_url(self, request: web.Request) -> web.Response:
         self._find(request)
-        return web.json_response({"url": self._toolbox()})
-
-    async def get_preview_url(self, request: web.Request) -> web.Response:
-        sandbox = self._find(request)
-        port = request.match_info["port"]
-        url = f"{self._base()}/preview/{port}-{sandbox.id}"
-        return web.json_response({"sandboxId": sandbox.id, "url": url, "token": sandbox.token})
-
-
-def _matches(sandbox: Sandbox, query: MultiMapping[str]) -> bool:
-    labels: dict[str, str] = json.loads(query.get("labels") or "{}")
-    states = query.getall("states", [])
-    return (
-        all(sandbox.labels.get(name) == value for name, value in labels.items())
-        and (not states or sandbox.state in states)
-        and query.get("name", sandbox.name) in sandbox.name
-        and sandbox.id.startswith(query.get("id", ""))
-    )
+        return web.json_response({"url": self._own_toolbox()})

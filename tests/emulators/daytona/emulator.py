@@ -54,6 +54,10 @@ class Emulator:
         """The fields are those of `steering.Settings`."""
         self._call("POST", "/settings", fields)
 
+    def advance(self, seconds: float) -> None:
+        """Let so much of the service's time pass; what is due by then begins."""
+        self._call("POST", "/clock", {"seconds": seconds})
+
     def requests(self) -> list[dict[str, object]]:
         """All since the last `forget_requests`, oldest first; the fields are those of `requests.Entry`."""
         answer: list[dict[str, object]] = json.loads(self._call("GET", "/requests"))

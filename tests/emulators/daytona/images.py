@@ -5,25 +5,28 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 __all__ = ["DEFAULT_IMAGE", "Image", "find_image", "image_of", "make_programs"]
 
 DEFAULT_IMAGE = "daytonaio/sandbox:latest"
+_SMALL_DISK = 4 * 1024 * 1024
 _FROM = re.compile(r"^\s*FROM\s+(?:--\S+\s+)*(\S+)", re.MULTILINE | re.IGNORECASE)
 _PYTHON = re.compile(r"(python|pip|pydoc|idle|2to3)[0-9.]*(-config)?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
-    """`failure` is why it cannot be built; `python` whether its commands find one."""
+    """`failure` is why it cannot be built; `python` whether its commands find one.
+
+    A home of so many `disk_bytes` fills up, and is empty again after a stop.
+    """
 
     name: str
     python: bool = True
     failure: str = ""
-    env: Mapping[str, str] = field(default_factory=dict[str, str])
+    disk_bytes: int | None = None
 
 
 def image_of(dockerfile: str) -> str:
@@ -32,7 +35,7 @@ def image_of(dockerfile: str) -> str:
 
 
 def find_image(name: str) -> Image:
-    """`bare…` has no Python, `missing…` is not in any registry, `broken…` fails to build; the rest is alike."""
+    """`bare…` has no Python, `missing…` is in no registry, `broken…` does not build, `small-disk…` has 4 MiB."""
     short = name.rpartition("/")[2].partition(":")[0].partition("@")[0]
     if not short or short.startswith("missing"):
         reason = (
@@ -42,7 +45,8 @@ def find_image(name: str) -> Image:
         return Image(name=name, failure=reason)
     if short.startswith("broken"):
         return Image(name=name, failure="The command '/bin/sh -c make' returned a non-zero code: 2")
-    return Image(name=name, python=not short.startswith("bare"))
+    disk_bytes = _SMALL_DISK if short.startswith("small-disk") else None
+    return Image(name=name, python=not short.startswith("bare"), disk_bytes=disk_bytes)
 
 
 def make_programs(folder: Path) -> tuple[Path, Path]:

@@ -11,18 +11,15 @@ import anyio
 from anyio.abc import TaskGroup
 
 from tests.emulators.daytona.clock import Clock
+from tests.emulators.daytona.limits import Limits
 from tests.emulators.daytona.machine.wire import Refusal
 from tests.emulators.daytona.machines import Machines
 from tests.emulators.daytona.records import Sandbox
 from tests.emulators.daytona.timings import QUICK
 
-__all__ = ["Lifecycle", "Outcome", "refuse"]
+__all__ = ["Lifecycle", "Outcome"]
 
 _PASSING = frozenset(QUICK)
-
-
-def refuse(status: int, message: str, code: str = "") -> Refusal:
-    return Refusal(status, code, message)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +37,7 @@ class Lifecycle:
     def __init__(self, machines: Machines, clock: Clock, tasks: TaskGroup) -> None:
         self.machines = machines
         self.clock = clock
+        self.limits = Limits()
         self.timings = dict(QUICK)
         self.outcomes: deque[Outcome] = deque()  # of the creations and starts to come, in this order
         self.sandboxes: dict[str, Sandbox] = {}
@@ -48,28 +46,26 @@ class Lifecycle:
     def all(self) -> list[Sandbox]:
         return list(self.sandboxes.values())
 
-    def listed(self) -> list[Sandbox]:
-        """As a search shows them."""
-        return self.all()
-
     def find(self, id_or_name: str) -> Sandbox:
         if found := self.sandboxes.get(id_or_name):
             return found
         for sandbox in self.sandboxes.values():
             if sandbox.name == id_or_name:
                 return sandbox
-        raise refuse(404, f"Sandbox with ID or name {id_or_name} not found")
+        raise Refusal(404, f"Sandbox with ID or name {id_or_name} not found")
 
     def settled(self, id_or_name: str) -> Sandbox:
         """A sandbox that no other change has in its hands. Raises `Refusal` otherwise."""
         sandbox = self.find(id_or_name)
         if sandbox.state in _PASSING:
-            raise refuse(409, "Sandbox state change in progress")
+            raise Refusal(409, "Sandbox state change in progress")
         return sandbox
 
     def add(self, sandbox: Sandbox, *, source: Path | None = None) -> None:
         if any(each.name == sandbox.name for each in self.sandboxes.values()):
-            raise refuse(409, f"Sandbox with name {sandbox.name} already exists")
+            raise Refusal(409, f"Sandbox with name {sandbox.name} already exists")
+        self.limits.check_size(sandbox)
+        self.limits.check_totals(self.all(), sandbox)
         self.sandboxes[sandbox.id] = sandbox
         first = "pending_build" if sandbox.dockerfile else "creating"
         self._begin(sandbox, first, lambda: self._create(sandbox, source))
@@ -107,6 +103,7 @@ class Lifecycle:
             return
         sandbox.machine = machine
         sandbox.error_reason, sandbox.recoverable, sandbox.stopped_since = "", False, None
+        sandbox.started = self.clock.now()
         self.touch(sandbox)
         self._set(sandbox, "started")
 
@@ -115,7 +112,8 @@ class Lifecycle:
         if sandbox.state == "started":
             return
         if begun is None:
-            raise refuse(400, f"Sandbox is in state {sandbox.state} and cannot be started")
+            raise Refusal(400, f"Sandbox is in state {sandbox.state} and cannot be started")
+        self.limits.check_totals(self.all(), sandbox)
         sandbox.desired_state = "started"
         self._begin(sandbox, begun, lambda: self._start(sandbox, begun))
 
@@ -132,12 +130,12 @@ class Lifecycle:
 
     def recover(self, sandbox: Sandbox) -> None:
         if sandbox.state != "error" or not sandbox.recoverable:
-            raise refuse(400, "Sandbox is not in a recoverable error state")
+            raise Refusal(400, "Sandbox is not in a recoverable error state")
         self._begin(sandbox, "starting", lambda: self._start(sandbox, "starting"))
 
     def stop(self, sandbox: Sandbox) -> None:
         if sandbox.state not in {"started", "paused"}:
-            raise refuse(400, "Sandbox is not started")
+            raise Refusal(400, "Sandbox is not started")
         sandbox.desired_state = "stopped"
         self._begin(sandbox, "stopping", lambda: self._stop(sandbox))
 
@@ -152,21 +150,21 @@ class Lifecycle:
 
     def pause(self, sandbox: Sandbox) -> None:
         if sandbox.state != "started":
-            raise refuse(400, "Sandbox is not started")
+            raise Refusal(400, "Sandbox is not started")
         sandbox.desired_state = "paused"
         self._begin(sandbox, "pausing", lambda: self._settle(sandbox, "pausing", "paused"))
 
     def archive(self, sandbox: Sandbox) -> None:
         if sandbox.state != "stopped":
-            raise refuse(400, "Sandbox is not stopped")
+            raise Refusal(400, "Sandbox is not stopped")
         sandbox.desired_state = "archived"
         self._begin(sandbox, "archiving", lambda: self._settle(sandbox, "archiving", "archived"))
 
     def resize(self, sandbox: Sandbox, *, cpu: int | None, memory: int | None, disk: int | None) -> None:
         if sandbox.state not in {"started", "stopped"}:
-            raise refuse(400, "Sandbox must be started or stopped to be resized")
+            raise Refusal(400, "Sandbox must be started or stopped to be resized")
         if disk is not None and (sandbox.state != "stopped" or disk < sandbox.disk):
-            raise refuse(400, "Disk can only be increased, and only while the sandbox is stopped")
+            raise Refusal(400, "Disk can only be increased, and only while the sandbox is stopped")
         sandbox.cpu, sandbox.memory, sandbox.disk = cpu or sandbox.cpu, memory or sandbox.memory, disk or sandbox.disk
         then = sandbox.state
         self._begin(sandbox, "resizing", lambda: self._settle(sandbox, "resizing", then))

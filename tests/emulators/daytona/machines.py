@@ -21,6 +21,7 @@ from anyio.abc import ByteReceiveStream, Process, SocketStream
 
 from tests.emulators.daytona.images import Image, make_programs
 from tests.emulators.daytona.machine import serve
+from tests.emulators.daytona.machine.ports import FOLDER
 from tests.emulators.daytona.machine.wire import HEAD, JSON, Refusal, dump, frame
 
 __all__ = ["HOME", "USER", "Connection", "Machine", "Machines"]
@@ -28,7 +29,6 @@ __all__ = ["HOME", "USER", "Connection", "Machine", "Machines"]
 USER = "daytona"
 HOME = f"/home/{USER}"
 _UID = 1000
-_SOCKETS = "/run/toolbox"
 _CODE = "/.toolbox"
 _READY_S = 20.0
 _SYSTEM = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
@@ -143,7 +143,7 @@ class Machines:
                 await _ready(process.stdout)
         except (anyio.EndOfStream, TimeoutError) as error:
             await machine.stop()
-            raise Refusal(500, "START_FAILED", f"the machine did not start: {log.read_text()[-500:]}") from error
+            raise Refusal(500, f"the machine did not start: {log.read_text()[-500:]}", "START_FAILED") from error
         return machine
 
     def _arguments(self, sandbox: str, image: Image, sockets: Path) -> list[str]:
@@ -166,7 +166,9 @@ class Machines:
         arguments += ["--ro-bind", str(code), f"{_CODE}/{serve.__name__.rpartition('.')[0].replace('.', '/')}"]
         for folder in ("/home", "/tmp", "/var/tmp"):
             arguments += ["--bind", f"{root}{folder}", folder]
-        arguments += ["--bind", str(sockets), _SOCKETS, "--remount-ro", "/", "--chdir", HOME]
+        if image.disk_bytes is not None:
+            arguments += ["--size", str(image.disk_bytes), "--tmpfs", HOME]
+        arguments += ["--bind", str(sockets), FOLDER, "--remount-ro", "/", "--chdir", HOME]
         return [*arguments, "--", *_program(image)]
 
 
@@ -175,7 +177,7 @@ def _program(image: Image) -> list[str]:
     if not image.python and executable.startswith("/usr/bin/"):
         executable = executable.replace("/usr/bin/", "/.usr-bin/")
     call = f"import sys; sys.path.insert(0, '{_CODE}'); from {serve.__name__} import main; main()"
-    return [executable, "-I", "-S", "-B", "-c", call, _SOCKETS]
+    return [executable, "-I", "-S", "-B", "-c", call]
 
 
 def _environment(sandbox: str, env: Mapping[str, str]) -> dict[str, str]:

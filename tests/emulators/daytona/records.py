@@ -48,8 +48,8 @@ class Sandbox:
     desired_state: str = "started"
     error_reason: str = ""
     recoverable: bool = False
+    started: datetime | None = None
     stopped_since: datetime | None = None
-    disk_full: bool = False
     token: str = field(default_factory=lambda: uuid.uuid4().hex)
     machine: Machine | None = None
 

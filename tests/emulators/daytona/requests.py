@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import deque
 from dataclasses import asdict, dataclass
 
@@ -12,11 +13,14 @@ from aiohttp.typedefs import Handler, Middleware
 
 from tests.emulators.daytona.clock import Clock, stamp
 from tests.emulators.daytona.faults import Faults
+from tests.emulators.daytona.limits import Rates
 from tests.emulators.daytona.machine.wire import Refusal
+from tests.emulators.daytona.version import Daemon
 
-__all__ = ["CONTROL", "Entry", "Gate", "route_of"]
+__all__ = ["CONTROL", "Entry", "Gate", "Streamed", "preview_place", "route_of"]
 
 CONTROL = "/_emulator"
+_PLACE = re.compile(r"(\d{1,5})-([0-9A-Za-z-]{8,})")
 _MAX_LOG = 100_000
 _FOR_EVER_S = 3600.0
 
@@ -35,21 +39,37 @@ class Entry:
     headers: dict[str, str]
 
 
+def preview_place(request: web.Request) -> re.Match[str] | None:
+    """Of a request for a preview, its port and whose it is: from the host's name, or from the path."""
+    if found := _PLACE.fullmatch(request.host.partition(".")[0]):
+        return found
+    prefix, _, rest = request.path.partition("/preview/")
+    return None if prefix else _PLACE.fullmatch(rest.partition("/")[0])
+
+
 def route_of(request: web.Request) -> str:
     """The name of the handler, by which tests name requests."""
+    if preview_place(request) is not None:
+        return "preview"
     return getattr(request.match_info.handler, "__name__", "")
 
 
 class Gate:
     """The middleware. `latency_s` is added to each request, as a network would."""
 
-    def __init__(self, faults: Faults, clock: Clock, key: str) -> None:
+    def __init__(self, faults: Faults, rates: Rates, daemon: Daemon, clock: Clock, key: str) -> None:
         self.latency_s = 0.0
         self.log: deque[Entry] = deque(maxlen=_MAX_LOG)
-        self.daemon = "0.226"
         self._faults = faults
+        self.rates = rates
         self._clock = clock
+        self._daemon = daemon
         self._key = key
+
+    def reset(self) -> None:
+        self.latency_s = 0.0
+        self.rates.reset()
+        self.log.clear()
 
     def entries(self) -> list[dict[str, object]]:
         return [asdict(entry) for entry in self.log]
@@ -73,7 +93,7 @@ class Gate:
             route=route_of(request),
             method=request.method,
             path=request.path_qs,
-            sandbox=request.match_info.get("sandbox", ""),
+            sandbox=_sandbox_of(request),
             status=0 if response is None or "cut" in response else response.status,
             received_bytes=request.content.total_bytes,
             sent_bytes=0 if response is None else _sent(response),
@@ -82,7 +102,7 @@ class Gate:
         self.log.append(entry)
 
     async def _pass(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        fault = self._faults.take(route_of(request), request.match_info.get("sandbox", ""))
+        fault = self._faults.take(route_of(request), _sandbox_of(request))
         await anyio.sleep(self.latency_s + (fault.delay_s if fault else 0))
         if fault is None or fault.close_code is not None:
             if fault is not None:
@@ -100,10 +120,19 @@ class Gate:
         return await self._allowed(request, handler)
 
     async def _allowed(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        needs_key = request.path.startswith(("/api/", "/toolbox/"))
+        route = route_of(request)
+        if route == "preview":
+            return await self._told(request, handler)
+        needs_key = request.path.startswith(("/api/", "/toolbox/")) and "/socket.io/" not in request.path
         if needs_key and request.headers.get("Authorization") != f"Bearer {self._key}":
-            return self._tell(request, Refusal(401, "", "Invalid credentials"))
-        return await self._told(request, handler)
+            return self._tell(request, Refusal(401, "Invalid credentials"))
+        if not request.path.startswith("/api/"):
+            return await self._told(request, handler)
+        refused, headers = self.rates.check(route)
+        response = refused or await self._told(request, handler)
+        if not response.prepared:
+            response.headers.update(headers)
+        return response
 
     async def _told(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
@@ -111,7 +140,7 @@ class Gate:
         except Refusal as refusal:
             return self._tell(request, refusal)
         except web.HTTPException as error:
-            return self._tell(request, Refusal(error.status, "", f"Cannot {request.method} {request.path}"))
+            return self._tell(request, Refusal(error.status, f"Cannot {request.method} {request.path}"))
 
     def _tell(self, request: web.Request, refusal: Refusal) -> web.Response:
         if not refusal.message:
@@ -125,7 +154,7 @@ class Gate:
         }
         code = refusal.code
         if request.path.startswith("/toolbox/") and code:
-            if self.daemon == "0.226":
+            if self._daemon.hosted:
                 body["source"] = "DAYTONA_DAEMON"
             elif code == "PROCESS_EXECUTION_TIMEOUT":
                 code = "REQUEST_TIMEOUT"
@@ -134,11 +163,27 @@ class Gate:
         return web.json_response(body, status=refusal.status)
 
 
+def _sandbox_of(request: web.Request) -> str:
+    """As the request names it: an id, a name, or the token of a preview's URL."""
+    place = preview_place(request)
+    return place[2] if place is not None else request.match_info.get("sandbox", "")
+
+
+class Streamed(web.StreamResponse):
+    """An answer that goes out in parts, and knows how much of it has."""
+
+    sent_bytes = 0
+
+    async def write(self, data: bytes | bytearray | memoryview) -> None:
+        await super().write(data)
+        self.sent_bytes += len(data)
+
+
 def _sent(response: web.StreamResponse) -> int:
     """The bytes of a body. One that is given whole is not on its way yet, one that is streamed already was."""
     if isinstance(response, web.Response):
         return len(response.body) if isinstance(response.body, bytes | bytearray) else 0
-    return response.body_length
+    return response.sent_bytes if isinstance(response, Streamed) else 0
 
 
 def _cut(request: web.Request) -> web.Response:

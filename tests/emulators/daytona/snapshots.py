@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.emulators.daytona.clock import Clock
 from tests.emulators.daytona.images import DEFAULT_IMAGE, Image, find_image
-from tests.emulators.daytona.lifecycle import refuse
+from tests.emulators.daytona.machine.wire import Refusal
 
 __all__ = ["Snapshot", "Snapshots"]
 
@@ -52,15 +52,15 @@ class Snapshots:
         for snapshot in self._known.values():
             if id_or_name in (snapshot.id, snapshot.name):
                 return snapshot
-        raise refuse(404, f"Snapshot {id_or_name} not found")
+        raise Refusal(404, f"Snapshot {id_or_name} not found")
 
     def usable(self, name: str | None) -> Snapshot:
         """The one that a new sandbox is made from."""
         try:
             snapshot = self.find(name or _DEFAULT)
-        except Exception as error:
-            raise refuse(400, f"Snapshot {name} not found. Did you add it through the Daytona Dashboard?") from error
+        except Refusal as error:
+            raise Refusal(400, f"Snapshot {name} not found. Did you add it through the Daytona Dashboard?") from error
         if snapshot.state != "active":
-            raise refuse(400, f"Snapshot {snapshot.name} is {snapshot.state}")
+            raise Refusal(400, f"Snapshot {snapshot.name} is {snapshot.state}")
         snapshot.used = self._clock.now()
         return snapshot

@@ -7,12 +7,18 @@ from collections import Counter
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict
 
+from tests.emulators.daytona.automatic import sweep
 from tests.emulators.daytona.bodies import read_body
+from tests.emulators.daytona.control import Control
 from tests.emulators.daytona.faults import Fault, Faults
 from tests.emulators.daytona.lifecycle import Lifecycle, Outcome
+from tests.emulators.daytona.limits import Limits
+from tests.emulators.daytona.listing import Freshness
+from tests.emulators.daytona.previews import Previews
 from tests.emulators.daytona.requests import CONTROL, Gate
 from tests.emulators.daytona.snapshots import Snapshots
 from tests.emulators.daytona.timings import QUICK, REAL
+from tests.emulators.daytona.version import Daemon, Version
 
 __all__ = ["Happening", "Settings", "Steering"]
 
@@ -30,19 +36,51 @@ class Happening(_Shape):
 
 
 class Settings(_Shape):
-    """What is given changes, the rest stays. `timings`: seconds by state; `real_timings`: the service's own pace."""
+    """What is given changes, the rest stays.
+
+    `timings` are seconds by state; `real_timings` is the service's own pace. `rates` are requests a minute by
+    throttler, `total_…` what the organization may have, `may_set_networks` what the smallest tiers may not.
+    `lists` says how fresh they are, `toolbox_url` what is shown as the toolbox's address, `preview_warning` whether
+    browsers are warned. `daemon` is the version that the toolbox behaves like.
+    """
 
     latency_s: float | None = None
     timings: dict[str, float] | None = None
     real_timings: bool = False
+    rates: dict[str, int] | None = None
+    plain_retry_after: bool | None = None
+    total_cpu: int | None = None
+    total_memory: int | None = None
+    total_disk: int | None = None
+    may_set_networks: bool | None = None
+    lists: Freshness | None = None
+    toolbox_url: str | None = None
+    preview_warning: bool | None = None
+    daemon: Version | None = None
+
+
+class Passing(_Shape):
+    seconds: float
 
 
 class Steering:
-    def __init__(self, lifecycle: Lifecycle, snapshots: Snapshots, faults: Faults, gate: Gate) -> None:
+    def __init__(
+        self,
+        control: Control,
+        previews: Previews,
+        lifecycle: Lifecycle,
+        snapshots: Snapshots,
+        faults: Faults,
+        gate: Gate,
+        daemon: Daemon,
+    ) -> None:
+        self._control = control
+        self._previews = previews
         self._lifecycle = lifecycle
         self._snapshots = snapshots
         self._faults = faults
         self._gate = gate
+        self._daemon = daemon
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -52,6 +90,7 @@ class Steering:
             web.post(CONTROL + "/sandboxes/{sandbox}", self.happen),
             web.delete(CONTROL + "/sandboxes/{sandbox}", self.vanish),
             web.post(f"{CONTROL}/settings", self.change_settings),
+            web.post(f"{CONTROL}/clock", self.advance_clock),
             web.get(f"{CONTROL}/requests", self.get_requests),
             web.get(f"{CONTROL}/counters", self.get_counters),
             web.delete(f"{CONTROL}/requests", self.forget_requests),
@@ -80,11 +119,32 @@ class Steering:
 
     async def change_settings(self, request: web.Request) -> web.Response:
         settings = await read_body(request, Settings)
-        if settings.latency_s is not None:
-            self._gate.latency_s = settings.latency_s
+        gate, limits = self._gate, self._lifecycle.limits
         if settings.real_timings:
             self._lifecycle.timings.update(REAL)
         self._lifecycle.timings.update(settings.timings or {})
+        gate.rates.per_minute.update(settings.rates or {})
+        if settings.lists is not None:
+            self._control.listing.set_freshness(settings.lists)
+        for target, name, value in (
+            (gate, "latency_s", settings.latency_s),
+            (self._previews, "warns", settings.preview_warning),
+            (self._daemon, "version", settings.daemon),
+            (gate.rates, "plain_header", settings.plain_retry_after),
+            (limits, "total_cpu", settings.total_cpu),
+            (limits, "total_memory", settings.total_memory),
+            (limits, "total_disk", settings.total_disk),
+            (limits, "may_set_networks", settings.may_set_networks),
+            (self._control, "toolbox_url", settings.toolbox_url),
+        ):
+            if value is not None:
+                setattr(target, name, value)
+        return web.Response()
+
+    async def advance_clock(self, request: web.Request) -> web.Response:
+        """Time passes at once, and what is due by then begins."""
+        self._lifecycle.clock.advance((await read_body(request, Passing)).seconds)
+        sweep(self._lifecycle)
         return web.Response()
 
     async def get_requests(self, _request: web.Request) -> web.Response:
@@ -112,8 +172,12 @@ class Steering:
         self._snapshots.reset()
         self._lifecycle.clock.reset()
         self._lifecycle.timings.update(QUICK)
-        self._gate.latency_s = 0.0
-        self._gate.log.clear()
+        self._lifecycle.limits = Limits()
+        self._control.listing.set_freshness("live")
+        self._control.toolbox_url = None
+        self._previews.reset()
+        self._gate.reset()
+        self._daemon.version = "0.226"
         return web.Response()
 
 

@@ -8,21 +8,23 @@ from contextlib import asynccontextmanager
 import anyio
 from aiohttp import web
 
-from tests.emulators.daytona.lifecycle import Lifecycle, refuse
+from tests.emulators.daytona.lifecycle import Lifecycle
 from tests.emulators.daytona.machine.wire import JSON, Refusal, read_result
 from tests.emulators.daytona.machines import Connection, Machine
 from tests.emulators.daytona.records import Sandbox
+from tests.emulators.daytona.version import Daemon
 
-__all__ = ["Toolbox", "result_of"]
+__all__ = ["NO_ADDRESS", "Toolbox", "result_of"]
 
-_NO_ADDRESS = "failed to resolve container IP after 3 attempts: no IP address found. Is the Sandbox started?"
+NO_ADDRESS = "failed to resolve container IP after 3 attempts: no IP address found. Is the Sandbox started?"
 
 
 class Toolbox:
     """Finds the machine that a request below /toolbox/{sandbox} is for. Each such request counts as activity."""
 
-    def __init__(self, lifecycle: Lifecycle) -> None:
+    def __init__(self, lifecycle: Lifecycle, daemon: Daemon) -> None:
         self._lifecycle = lifecycle
+        self.daemon = daemon
 
     def sandbox(self, request: web.Request) -> Sandbox:
         return self._lifecycle.find(request.match_info["sandbox"])
@@ -34,8 +36,8 @@ class Toolbox:
             self._lifecycle.touch(sandbox)
             return sandbox.machine
         if sandbox.state in {"stopping", "starting", "pausing", "resuming", "restoring"}:
-            raise Refusal(502, "", "")
-        raise refuse(400, _NO_ADDRESS)
+            raise Refusal(502)
+        raise Refusal(400, NO_ADDRESS)
 
     @asynccontextmanager
     async def connect(
@@ -46,7 +48,7 @@ class Toolbox:
             async with machine.connect(operation, fields) as connection:
                 yield connection
         except (anyio.EndOfStream, anyio.BrokenResourceError) as error:
-            raise Refusal(502, "", "") from error  # it was stopped in the middle of it
+            raise Refusal(502) from error  # it was stopped in the middle of it
 
     async def ask(self, request: web.Request, operation: str, fields: Mapping[str, object] | None = None) -> object:
         """For an operation that sends nothing but its result."""

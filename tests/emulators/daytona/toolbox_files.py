@@ -8,9 +8,9 @@ from urllib.parse import quote
 
 from aiohttp import BodyPartReader, web
 
-from tests.emulators.daytona.lifecycle import refuse
 from tests.emulators.daytona.machine.wire import DATA, END, JSON, Fields, Refusal, is_fields, is_list, read_result
 from tests.emulators.daytona.machines import Connection
+from tests.emulators.daytona.requests import Streamed
 from tests.emulators.daytona.toolbox import Toolbox, result_of
 
 __all__ = ["Files"]
@@ -46,12 +46,12 @@ class Files:
         try:
             return await self._toolbox.ask(request, operation, fields)
         except Refusal as error:
-            raise Refusal(error.status, "", "") from error
+            raise Refusal(error.status) from error
 
     async def list_files(self, request: web.Request) -> web.Response:
         depth = request.query.get("depth", "")
         fields: Fields = {"path": request.query.get("path") or "."}
-        if depth.isdigit():
+        if depth.isdigit() and self._toolbox.daemon.hosted:
             fields["depth"] = int(depth)
         return web.json_response(await self._silent(request, "files.list", fields))
 
@@ -88,13 +88,12 @@ class Files:
     async def upload_files(self, request: web.Request) -> web.Response:
         """Each file as it comes; those that can be written are, also where others cannot."""
         if not request.content_type.startswith("multipart/"):
-            raise refuse(400, "invalid multipart form", "BAD_REQUEST")
-        full = self._toolbox.sandbox(request).disk_full
-        async with self._toolbox.connect(request, "files.upload", {"full": full}) as connection:
+            raise Refusal(400, "invalid multipart form", "BAD_REQUEST")
+        async with self._toolbox.connect(request, "files.upload") as connection:
             try:
                 await _pass_on(request, connection)
             except (ValueError, AssertionError) as error:
-                raise refuse(400, "invalid multipart form", "BAD_REQUEST") from error
+                raise Refusal(400, "invalid multipart form", "BAD_REQUEST") from error
             await connection.send(END)
             result = await result_of(connection)
         assert is_fields(result)
@@ -108,7 +107,7 @@ class Files:
             head: Fields = json.loads(payload)
             if "status" in head:
                 read_result(payload)
-            response = web.StreamResponse(headers={"Content-Type": "application/octet-stream"})
+            response = Streamed(headers={"Content-Type": "application/octet-stream"})
             response.content_length = int(str(head["size"]))
             await response.prepare(request)
             while (got := await connection.receive())[0] == DATA:
@@ -119,9 +118,9 @@ class Files:
         body: Fields = json.loads(await request.read())
         paths = body.get("paths")
         if not is_list(paths) or not paths:
-            raise refuse(400, "paths are required", "BAD_REQUEST")
+            raise Refusal(400, "paths are required", "BAD_REQUEST")
         async with self._toolbox.connect(request, "files.download", {"paths": paths}) as connection:
-            response = web.StreamResponse(headers={"Content-Type": f"multipart/form-data; boundary={_BOUNDARY}"})
+            response = Streamed(headers={"Content-Type": f"multipart/form-data; boundary={_BOUNDARY}"})
             await response.prepare(request)
             await _send_parts(request, connection, response)
             await response.write(f"--{_BOUNDARY}--\r\n".encode())

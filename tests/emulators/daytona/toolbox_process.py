@@ -6,8 +6,7 @@ import json
 
 from aiohttp import web
 
-from tests.emulators.daytona.lifecycle import refuse
-from tests.emulators.daytona.machine.wire import DATA, Fields, is_fields, read_result
+from tests.emulators.daytona.machine.wire import DATA, Fields, Refusal, is_fields, read_result
 from tests.emulators.daytona.toolbox import Toolbox
 
 __all__ = ["Process"]
@@ -30,7 +29,7 @@ class Process:
         try:
             fields: Fields = json.loads(await request.read())
         except ValueError:
-            raise refuse(400, "invalid request body", "BAD_REQUEST") from None
+            raise Refusal(400, "invalid request body", "BAD_REQUEST") from None
         output = bytearray()
         async with self._toolbox.connect(request, "process.execute", fields) as connection:
             while (got := await connection.receive())[0] == DATA:

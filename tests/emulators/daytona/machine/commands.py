@@ -28,7 +28,7 @@ def environment(fields: Fields) -> dict[str, str]:
     result = dict(os.environ)
     for name, value in added.items() if is_fields(added) else ():
         if not _NAME.fullmatch(name):
-            raise Refusal(400, "BAD_REQUEST", f"invalid environment variable name: {name}")
+            raise Refusal(400, f"invalid environment variable name: {name}", "BAD_REQUEST")
         result[name] = str(value)
     return result
 
@@ -36,7 +36,7 @@ def environment(fields: Fields) -> dict[str, str]:
 def _execute(channel: Channel, fields: Fields) -> object:
     command, cwd, timeout = fields.get("command"), fields.get("cwd"), fields.get("timeout")
     if not isinstance(command, str) or not command.strip():
-        raise Refusal(400, "BAD_REQUEST", "command cannot be empty")
+        raise Refusal(400, "command cannot be empty", "BAD_REQUEST")
     env = environment(fields)
     limit = float(timeout) if isinstance(timeout, int) and timeout > 0 else None
     program = shell()
@@ -77,7 +77,7 @@ def _execute(channel: Channel, fields: Fields) -> object:
     timer.cancel()
     if expired.is_set():
         threading.Thread(target=process.wait, daemon=True).start()
-        raise Refusal(408, "PROCESS_EXECUTION_TIMEOUT", "command execution timeout")
+        raise Refusal(408, "command execution timeout", "PROCESS_EXECUTION_TIMEOUT")
     status = process.wait()
     for chunk in collected:
         channel.send(DATA, chunk)

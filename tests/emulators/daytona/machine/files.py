@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import fnmatch
 import grp
 import os
@@ -24,18 +23,18 @@ _CHUNK = 1 << 16
 def _absolute(fields: Fields, name: str = "path") -> str:
     path = fields.get(name)
     if not isinstance(path, str) or not path:
-        raise Refusal(400, "BAD_REQUEST", f"{name} is required")
+        raise Refusal(400, f"{name} is required", "BAD_REQUEST")
     if "\0" in path:
-        raise Refusal(400, "INVALID_FILE_PATH", "invalid path")
+        raise Refusal(400, "invalid path", "INVALID_FILE_PATH")
     return os.path.join(os.getcwd(), path)
 
 
 def _refusal(error: OSError, path: str) -> Refusal:
     if isinstance(error, FileNotFoundError | NotADirectoryError):
-        return Refusal(404, "FILE_NOT_FOUND", f"file not found: {path}")
+        return Refusal(404, f"file not found: {path}", "FILE_NOT_FOUND")
     if isinstance(error, PermissionError):
-        return Refusal(403, "FILE_ACCESS_DENIED", f"permission denied: {path}")
-    return Refusal(400, "BAD_REQUEST", f"{(error.strerror or 'error').lower()}: {path}")
+        return Refusal(403, f"permission denied: {path}", "FILE_ACCESS_DENIED")
+    return Refusal(400, f"{(error.strerror or 'error').lower()}: {path}", "BAD_REQUEST")
 
 
 def _info(path: str, name: str, found: os.stat_result) -> Fields:
@@ -92,13 +91,13 @@ def _mode(fields: Fields) -> int:
     try:
         return int(str(fields.get("mode") or "0755"), 8)
     except ValueError:
-        raise Refusal(400, "BAD_REQUEST", "invalid mode") from None
+        raise Refusal(400, "invalid mode", "BAD_REQUEST") from None
 
 
 def _move(_: Channel, fields: Fields) -> object:
     source, target = _absolute(fields, "source"), _absolute(fields, "destination")
     if not os.path.lexists(source):
-        raise Refusal(404, "FILE_NOT_FOUND", f"source not found: {source}")
+        raise Refusal(404, f"source not found: {source}", "FILE_NOT_FOUND")
     os.rename(source, target)
     return {}
 
@@ -107,7 +106,7 @@ def _delete(_: Channel, fields: Fields) -> object:
     path = _absolute(fields)
     if stat.S_ISDIR(os.lstat(path).st_mode):
         if fields.get("recursive") is not True:
-            raise Refusal(400, "BAD_REQUEST", "cannot delete directory without recursive flag")
+            raise Refusal(400, "cannot delete directory without recursive flag", "BAD_REQUEST")
         shutil.rmtree(path)
     else:
         os.unlink(path)
@@ -124,7 +123,7 @@ def _permissions(_: Channel, fields: Fields) -> object:
         uid = -1 if not owner else int(owner) if owner.isdigit() else pwd.getpwnam(owner).pw_uid
         gid = -1 if not group else int(group) if group.isdigit() else grp.getgrnam(group).gr_gid
     except KeyError:
-        raise Refusal(400, "BAD_REQUEST", "unknown user or group") from None
+        raise Refusal(400, "unknown user or group", "BAD_REQUEST") from None
     if uid != -1 or gid != -1:
         os.chown(path, uid, gid)
     return {}
@@ -184,37 +183,49 @@ def _replace(_: Channel, fields: Fields) -> object:
     return results
 
 
-def _upload(channel: Channel, fields: Fields) -> object:
+def _upload(channel: Channel, _fields: Fields) -> object:
     """Files one after another, each written in place as it comes: what is cut off stays half-written."""
-    full = fields.get("full") is True
     written: list[str] = []
     errors: list[str] = []
     while (head := channel.receive_fields()) is not None and isinstance(head.get("path"), str):
         path = _absolute(head)
         try:
-            file = _open_new(path, full=full)
+            file = _open_new(path)
         except OSError as error:
-            errors.append(f"{head['path']}: {(error.strerror or 'error').lower()}")
-            for _ in channel.chunks():
-                pass
+            errors.append(_told(head, error))
+            _skip(channel.chunks())
             continue
-        with file:
-            for chunk in channel.chunks():
-                file.write(chunk)
-        written.append(path)
+        chunks = channel.chunks()
+        try:
+            with file:
+                for chunk in chunks:
+                    file.write(chunk)
+            written.append(path)
+        except ConnectionError:
+            raise
+        except OSError as error:  # a full disk keeps what it had room for
+            errors.append(_told(head, error))
+            _skip(chunks)
     return {"files": written, "errors": errors}
 
 
-def _open_new(path: str, *, full: bool) -> IO[bytes]:
-    if full:
-        raise OSError(errno.ENOSPC, "no space left on device")
+def _told(head: Fields, error: OSError) -> str:
+    return f"{head['path']}: {(error.strerror or 'error').lower()}"
+
+
+def _skip(chunks: Iterator[bytes]) -> None:
+    for _ in chunks:
+        pass
+
+
+def _open_new(path: str) -> IO[bytes]:
     os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
     return open(path, "wb")
 
 
 def _open_old(path: str, said: object) -> IO[bytes]:
     if os.path.isdir(path):
-        raise Refusal(400, "INVALID_FILE_PATH", f"path points to a directory: {said}")
+        raise Refusal(400, f"path points to a directory: {said}", "INVALID_FILE_PATH")
     return open(path, "rb")
 
 

@@ -9,8 +9,9 @@ from contextlib import suppress
 
 from tests.emulators.daytona.machine.wire import Channel, Fields, Refusal
 
-__all__ = ["PORT_OPERATIONS"]
+__all__ = ["FOLDER", "PORT_OPERATIONS"]
 
+FOLDER = "/run/toolbox"  # bound to a folder of the service, for sockets
 _CHUNK = 1 << 16
 _CONNECT_S = 5.0
 _LISTEN = "0A"
@@ -42,13 +43,13 @@ _lock = threading.Lock()
 
 def _relay(_channel: Channel, fields: Fields) -> object:
     """The name of a socket in the bound folder that leads to this port, made at the first need."""
-    port, folder = fields.get("port"), fields.get("folder")
-    if not isinstance(port, int) or not 1 <= port <= 65535 or not isinstance(folder, str):
-        raise Refusal(400, "BAD_REQUEST", "invalid port")
+    port = fields.get("port")
+    if not isinstance(port, int) or not 1 <= port <= 65535:
+        raise Refusal(400, "invalid port", "BAD_REQUEST")
     with _lock:
         if port not in _relays:
             listener = socket.socket(socket.AF_UNIX)
-            listener.bind(os.path.join(folder, f"p{port}"))
+            listener.bind(os.path.join(FOLDER, f"p{port}"))
             listener.listen(128)
             _relays[port] = f"p{port}"
             threading.Thread(target=_accept, args=(listener, port), daemon=True).start()

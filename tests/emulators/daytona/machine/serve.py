@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from tests.emulators.daytona.machine.commands import COMMAND_OPERATIONS
 from tests.emulators.daytona.machine.files import FILE_OPERATIONS
-from tests.emulators.daytona.machine.ports import PORT_OPERATIONS
+from tests.emulators.daytona.machine.ports import FOLDER, PORT_OPERATIONS
 from tests.emulators.daytona.machine.wire import Channel, Fields, Refusal
 
 __all__ = ["main"]
@@ -30,10 +30,9 @@ OPERATIONS: dict[str, Callable[[Channel, Fields], object]] = {
 
 
 def main() -> None:
-    folder = sys.argv[1]
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(f"{folder}/toolbox")
+        listener.bind(f"{FOLDER}/toolbox")
         listener.listen(512)
         sys.stdout.write("ready\n")
         sys.stdout.flush()

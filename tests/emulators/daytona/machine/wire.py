@@ -46,9 +46,9 @@ def is_list(value: object) -> TypeGuard[list[object]]:
 
 
 class Refusal(Exception):
-    """What the service answers instead of a result. `code` is the daemon's own word for it."""
+    """What the service answers instead of a result; without a message its body is empty. `code` is the daemon's."""
 
-    def __init__(self, status: int, code: str, message: str) -> None:
+    def __init__(self, status: int, message: str = "", code: str = "") -> None:
         super().__init__(message)
         self.status = status
         self.code = code
@@ -116,5 +116,5 @@ def read_result(payload: bytes) -> object:
     fields: Fields = json.loads(payload)
     status, code, message = fields.get("status"), fields.get("code"), fields.get("message")
     if isinstance(status, int):
-        raise Refusal(status, str(code), str(message))
+        raise Refusal(status, str(message), str(code))
     return fields.get("result")

@@ -17,6 +17,14 @@ from tests import mongod
 
 LONG = os.environ.get("TEST_LONG", "") not in ("", "0")
 
+# They use up a user's processes, signal all they can, or look at what the whole machine runs and listens on.
+ALONE = (
+    "tests/contract/inside/",
+    "tests/contract/test_local_restricted.py",
+    "tests/contract/test_sandbox_commands.py",
+    "tests/security/test_escapes",
+)
+
 # The short profile is the same on every run, so that a failure on one machine is a failure on all.
 settings.register_profile("short", max_examples=50, deadline=None, derandomize=True)
 settings.register_profile("long", max_examples=1000, deadline=None)
@@ -73,6 +81,8 @@ def _no_server_left() -> Iterator[None]:  # pyright: ignore[reportUnusedFunction
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
+        if item.nodeid.startswith(ALONE):
+            item.add_marker("alone")
         if item.get_closest_marker("long") and not LONG:
             item.add_marker(pytest.mark.skip(reason="takes minutes: make test-long runs it"))
         if item.get_closest_marker("root") and os.geteuid() != 0:

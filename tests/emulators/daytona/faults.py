@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Literal
 
@@ -46,16 +45,14 @@ class Fault(BaseModel):
 class _Set:
     fault: Fault
     seen: int = 0
-    id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
 
 class Faults:
     def __init__(self) -> None:
         self._set: list[_Set] = []
 
-    def add(self, fault: Fault) -> str:
+    def add(self, fault: Fault) -> None:
         self._set.append(_Set(fault))
-        return self._set[-1].id
 
     def clear(self) -> None:
         self._set.clear()

@@ -203,13 +203,13 @@ class Service:
 
     async def public_url(self, machine: Machine, port: int) -> str:
         link = await self._ask(lambda: machine.toolbox.get_preview_link(port, request_timeout=CONTROL_S))
-        return str(link.url)
+        return _folder(link.url)
 
     async def signed_url(self, machine: Machine, port: int, seconds: int) -> str:
         link = await self._ask(
             lambda: machine.toolbox.create_signed_preview_url(port, seconds, request_timeout=CONTROL_S)
         )
-        return str(link.url)
+        return _folder(link.url)
 
     # Inside ----------------------------------------------------------------------------------------------------
 
@@ -340,6 +340,11 @@ def _machine(found: AsyncSandbox) -> Machine:
         created_at=str(found.created_at or ""),
         toolbox=found,
     )
+
+
+def _folder(url: str) -> str:
+    """The URL as one that a page's relative links start from, also where a proxy of one's own adds a path."""
+    return url if url.endswith("/") or "?" in url else f"{url}/"
 
 
 def _state(found: object) -> str:

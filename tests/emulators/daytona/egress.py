@@ -35,7 +35,10 @@ class Egress:
         async def serve_one(near: SocketStream) -> None:
             await self._serve_one(sandbox, near)
 
-        listener = await anyio.create_unix_listener(machine.sockets / "egress")
+        try:
+            listener = await anyio.create_unix_listener(machine.sockets / "egress")
+        except OSError:
+            return  # it has ended already
         async with listener, anyio.create_task_group() as tasks:
             tasks.start_soon(listener.serve, serve_one)
             await machine.ended.wait()

@@ -34,6 +34,11 @@ class Emulator:
         """What goes wrong with requests to come; the fields are those of `faults.Fault`."""
         self._call("POST", "/faults", {"route": route, **fields})
 
+    def routes(self) -> list[str]:
+        """The names of all routes, by which faults and counters call them."""
+        answer: list[str] = json.loads(self._call("GET", "/routes"))
+        return answer
+
     def clear_faults(self) -> None:
         self._call("DELETE", "/faults")
 

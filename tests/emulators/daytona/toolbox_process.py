@@ -6,7 +6,7 @@ import json
 
 from aiohttp import web
 
-from tests.emulators.daytona.machine.wire import DATA, Fields, Refusal, is_fields, read_result
+from tests.emulators.daytona.machine.wire import DATA, Fields, is_fields, read_result
 from tests.emulators.daytona.toolbox import Toolbox
 
 __all__ = ["Process"]
@@ -27,10 +27,7 @@ class Process:
         ]
 
     async def execute(self, request: web.Request) -> web.Response:
-        try:
-            fields: Fields = json.loads(await request.read())
-        except ValueError:
-            raise Refusal(400, "invalid request body", "BAD_REQUEST") from None
+        fields: Fields = json.loads(await request.read())
         output = bytearray()
         async with self._toolbox.connect(request, "process.execute", fields) as connection:
             while (got := await connection.receive())[0] == DATA:

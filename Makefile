@@ -6,6 +6,10 @@ PY := $(BIN)/python
 STAMP := .venv/.complete
 UV ?= $(shell command -v uv 2>/dev/null)
 ARGS ?=
+# Tests run side by side, for many of them wait most of their time; then those which nothing may run beside.
+WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+BESIDE = $(PY) -m pytest -n $(WORKERS) --maxprocesses 8 -m "not alone"
+ALONE = $(PY) -m pytest -m alone
 DENIED = $(PY) tests/security/denying.py $(if $(filter 0,$(shell id -u)),container,user)
 
 # The first that starts (a pyenv shim may not), is new enough, and can make an environment where uv is not there to.
@@ -23,7 +27,12 @@ demo: env  ## the main job, from an empty workspace to a served application that
 	$(BIN)/vaporform-mcp demo $(ARGS)
 
 test: env  ## all tests that CI runs
+ifeq ($(ARGS),)
+	$(BESIDE)
+	$(ALONE)
+else
 	$(PY) -m pytest $(ARGS)
+endif
 
 test-denied: env  ## the demo and the tests from end to end, where namespaces are denied: for root in a kind of container
 	$(DENIED) $(BIN)/vaporform-mcp demo

@@ -17,6 +17,14 @@ from tests import mongod
 
 LONG = os.environ.get("TEST_LONG", "") not in ("", "0")
 
+# They use up a user's processes, signal all they can, or look at what the whole machine runs and listens on.
+ALONE = (
+    "tests/contract/inside/",
+    "tests/contract/test_local_restricted.py",
+    "tests/contract/test_sandbox_commands.py",
+    "tests/security/test_escapes",
+)
+
 # The short profile is the same on every run, so that a failure on one machine is a failure on all.
 settings.register_profile("short", max_examples=50, deadline=None, derandomize=True)
 settings.register_profile("long", max_examples=1000, deadline=None)
@@ -40,7 +48,7 @@ def namespaces() -> None:
 def _no_settings_of_the_user() -> None:  # pyright: ignore[reportUnusedFunction]  # pytest finds it
     """A developer's own server, store or account must not become part of a test."""
     for name in list(os.environ):
-        if name.startswith("VAPORFORM_") or name in {"DAYTONA_API_KEY", "MONGODB_URI"}:
+        if name.startswith("VAPORFORM_") or name in {"DAYTONA_API_KEY", "DAYTONA_API_URL", "MONGODB_URI"}:
             del os.environ[name]
 
 
@@ -73,6 +81,8 @@ def _no_server_left() -> Iterator[None]:  # pyright: ignore[reportUnusedFunction
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
+        if item.nodeid.startswith(ALONE):
+            item.add_marker("alone")
         if item.get_closest_marker("long") and not LONG:
             item.add_marker(pytest.mark.skip(reason="takes minutes: make test-long runs it"))
         if item.get_closest_marker("root") and os.geteuid() != 0:

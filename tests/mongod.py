@@ -23,6 +23,7 @@ import pymongo
 __all__ = ["Mongod", "client", "dropped", "fresh_name", "is_given", "shared", "start_mongod"]
 
 STOP_S = 20.0
+DROP_MS = 30_000
 _LISTENING = re.compile(r"listening on 127\.0\.0\.1:(\d+)")
 
 
@@ -43,7 +44,8 @@ class Mongod:
 def start_mongod(folder: Path, *options: str, port: int = 0) -> Mongod:
     """Start a server on a folder, which may be that of an earlier one, and wait until it listens."""
     program = Path(sys.executable).with_name("secantusd-py")
-    arguments = [str(program), "--port", str(port), "--storage-path", str(folder), "--cache-size", "64M", *options]
+    # With much less, its threads wait for one another for ever when large blobs come in while others are removed.
+    arguments = [str(program), "--port", str(port), "--storage-path", str(folder), "--cache-size", "512M", *options]
     process = subprocess.Popen(
         arguments, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
@@ -118,5 +120,5 @@ def dropped(uri: str) -> Generator[str]:
     try:
         yield name
     finally:
-        with pymongo.MongoClient[dict[str, Any]](uri, serverSelectionTimeoutMS=5000) as dropping:
+        with pymongo.MongoClient[dict[str, Any]](uri, serverSelectionTimeoutMS=5000, timeoutMS=DROP_MS) as dropping:
             dropping.drop_database(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import anyio
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from tests.contract.stores import entry_of
 from tests.workspace.conftest import Server
 from tests.workspace.helpers import eventually, opened, path, run, shell
+from tests.workspace.seams import Gate, seam_server
 from vaporform_mcp.stores.base import Blob
 from vaporform_mcp.types import Change, EntryKind
 from vaporform_mcp.workspace.files import digest_of
@@ -222,3 +224,24 @@ async def test_one_folder_that_cannot_be_read_keeps_its_own_files_and_no_others(
     assert set(await server.store.tree(workspace.record.id)) == {"closed/kept.txt"}
     assert any("closed" in problem for problem in report.problems)
     await shell(workspace, "chmod 755 closed")
+
+
+async def test_what_changes_while_a_sync_begins_is_told_of_the_command_that_changed_it(tmp_path: Path) -> None:
+    async with seam_server(tmp_path) as server, anyio.create_task_group() as group:
+        workspace = await opened(server.manager)
+        gate = server.store.before["head"] = Gate()
+
+        async def look() -> None:
+            await workspace.sync(made_by="diff")
+
+        group.start_soon(look)
+        with anyio.fail_after(30):
+            await gate.reached.wait()
+        await shell(workspace, "echo 1 > made.txt")
+        gate.opened.set()
+
+        async def told() -> bool:
+            revisions = await server.store.log(workspace.record.id, path=path("made.txt"))
+            return [revision.made_by for revision in revisions] == ["execute_command: echo 1 > made.txt"]
+
+        await eventually(told)

@@ -277,12 +277,15 @@ class Workspace:
     async def _run_sync(self, live: Live, made_by: str, label: str | None, *, thorough: bool = True) -> SyncReport:
         """Holds `_syncing`, and the host's lock of either kind."""
         asked = self._loop.requests
-        if self._loop.pending and label is None:
-            made_by = self._loop.made_by  # what changed the files, rather than what looks at them
+
+        def who() -> str:
+            """What changed the files, rather than what looks at them."""
+            return self._loop.made_by if self._loop.pending and label is None else made_by
+
         if self._syncer is None or self._syncer_of is not live:
             self._syncer, self._syncer_of = Syncer(live.sandbox, live.mirror, self._rules), live
         with live.mirror.attempt(probe=True):
-            report = await self._syncer.run(made_by=made_by, label=label, thorough=thorough)
+            report = await self._syncer.run(made_by=who, label=label, thorough=thorough)
         self._loop.covered(asked)
         self._lifeline.unmirrored.clear()
         return report

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -51,9 +51,12 @@ class Syncer:
         self._mark: Mark | None = None
         self._standing: Standing | None = None
 
-    async def run(self, *, made_by: str, label: str | None = None, thorough: bool = True) -> SyncReport:
+    async def run(
+        self, *, made_by: str | Callable[[], str], label: str | None = None, thorough: bool = True
+    ) -> SyncReport:
         """Look, read what may have changed, put its blobs, commit one revision, mark.
 
+        A `made_by` that is to be called is asked after the look, which sees what was done until then.
         Without `thorough` only what the sandbox's watch names is looked at, where it has one that can tell. No revision
         is made where nothing changed and no label is asked for. Raises `SandboxLost` when the sandbox has no mark of
         this epoch (it must be restored first), `StoreUnavailable`.
@@ -74,7 +77,7 @@ class Syncer:
                 changes,
                 read_at=look.read_at,
                 rebase=partial(rebase, self._sandbox, self._mirror, self._max_file_bytes),
-                made_by=made_by,
+                made_by=made_by if isinstance(made_by, str) else made_by(),
                 label=label,
             )
             if revision.number == look.read_at + 1:

@@ -50,7 +50,6 @@ class Control:
             web.post(one + "/last-activity", self.refresh_activity),
             web.post(one + "/network-settings", self.set_network),
             web.get(one + "/toolbox-proxy-url", self.get_toolbox_url),
-            web.get(one + "/ports/{port:\\d+}/preview-url", self.get_preview_url),
         ]
 
     def _answer(self, sandbox: Sandbox) -> web.Response:
@@ -213,9 +212,3 @@ class Control:
     async def get_toolbox_url(self, request: web.Request) -> web.Response:
         self._find(request)
         return web.json_response({"url": self._own_toolbox()})
-
-    async def get_preview_url(self, request: web.Request) -> web.Response:
-        sandbox = self._find(request)
-        port = request.match_info["port"]
-        url = f"{self._base()}/preview/{port}-{sandbox.id}"
-        return web.json_response({"sandboxId": sandbox.id, "url": url, "token": sandbox.token})

@@ -48,6 +48,7 @@ class Sandbox:
     desired_state: str = "started"
     error_reason: str = ""
     recoverable: bool = False
+    started: datetime | None = None
     stopped_since: datetime | None = None
     token: str = field(default_factory=lambda: uuid.uuid4().hex)
     machine: Machine | None = None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 from collections import deque
 from dataclasses import asdict, dataclass
 
@@ -11,14 +13,15 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from tests.emulators.daytona.clock import Clock, stamp
-from tests.emulators.daytona.faults import Faults
+from tests.emulators.daytona.faults import Fault, Faults
 from tests.emulators.daytona.limits import Rates
 from tests.emulators.daytona.machine.wire import Refusal
 from tests.emulators.daytona.version import Daemon
 
-__all__ = ["CONTROL", "Entry", "Gate", "Streamed", "route_of"]
+__all__ = ["CONTROL", "Cutter", "Entry", "Gate", "Streamed", "preview_place", "route_of"]
 
 CONTROL = "/_emulator"
+_PLACE = re.compile(r"(\d{1,5})-([0-9A-Za-z-]{8,})")
 _MAX_LOG = 100_000
 _FOR_EVER_S = 3600.0
 
@@ -37,8 +40,18 @@ class Entry:
     headers: dict[str, str]
 
 
+def preview_place(request: web.Request) -> re.Match[str] | None:
+    """Of a request for a preview, its port and whose it is: from the host's name, or from the path."""
+    if found := _PLACE.fullmatch(request.host.partition(".")[0]):
+        return found
+    prefix, _, rest = request.path.partition("/preview/")
+    return None if prefix else _PLACE.fullmatch(rest.partition("/")[0])
+
+
 def route_of(request: web.Request) -> str:
     """The name of the handler, by which tests name requests."""
+    if preview_place(request) is not None:
+        return "preview"
     return getattr(request.match_info.handler, "__name__", "")
 
 
@@ -81,7 +94,7 @@ class Gate:
             route=route_of(request),
             method=request.method,
             path=request.path_qs,
-            sandbox=request.match_info.get("sandbox", ""),
+            sandbox=_sandbox_of(request),
             status=0 if response is None or "cut" in response else response.status,
             received_bytes=request.content.total_bytes,
             sent_bytes=0 if response is None else _sent(response),
@@ -90,9 +103,9 @@ class Gate:
         self.log.append(entry)
 
     async def _pass(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        fault = self._faults.take(route_of(request), request.match_info.get("sandbox", ""))
+        fault = self._faults.take(route_of(request), _sandbox_of(request))
         await anyio.sleep(self.latency_s + (fault.delay_s if fault else 0))
-        if fault is None or fault.close_code is not None:
+        if fault is None or fault.close_code is not None or fault.drop == "during":
             if fault is not None:
                 request["fault"] = fault
             return await self._allowed(request, handler)
@@ -108,12 +121,15 @@ class Gate:
         return await self._allowed(request, handler)
 
     async def _allowed(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        route = route_of(request)
+        if route == "preview":
+            return await self._told(request, handler)
         needs_key = request.path.startswith(("/api/", "/toolbox/")) and "/socket.io/" not in request.path
         if needs_key and request.headers.get("Authorization") != f"Bearer {self._key}":
             return self._tell(request, Refusal(401, "Invalid credentials"))
         if not request.path.startswith("/api/"):
             return await self._told(request, handler)
-        refused, headers = self.rates.check(route_of(request))
+        refused, headers = self.rates.check(route)
         response = refused or await self._told(request, handler)
         if not response.prepared:
             response.headers.update(headers)
@@ -124,6 +140,10 @@ class Gate:
             return await handler(request)
         except Refusal as refusal:
             return self._tell(request, refusal)
+        except json.JSONDecodeError:
+            return self._tell(request, Refusal(400, "invalid request body", "BAD_REQUEST"))
+        except ConnectionResetError:
+            return _cut(request)
         except web.HTTPException as error:
             return self._tell(request, Refusal(error.status, f"Cannot {request.method} {request.path}"))
 
@@ -148,14 +168,42 @@ class Gate:
         return web.json_response(body, status=refusal.status)
 
 
+def _sandbox_of(request: web.Request) -> str:
+    """As the request names it: an id, a name, or the token of a preview's URL."""
+    place = preview_place(request)
+    return place[2] if place is not None else request.match_info.get("sandbox", "")
+
+
 class Streamed(web.StreamResponse):
     """An answer that goes out in parts, and knows how much of it has."""
 
     sent_bytes = 0
+    cutter: Cutter | None = None
 
     async def write(self, data: bytes | bytearray | memoryview) -> None:
         await super().write(data)
         self.sent_bytes += len(data)
+        if self.cutter is not None:
+            self.cutter.passed(len(data))
+
+
+class Cutter:
+    """Cuts a connection in the middle of what goes through it, where a fault says so."""
+
+    def __init__(self, request: web.Request) -> None:
+        fault: object = request.get("fault")
+        self._request = request
+        self._left = fault.after_bytes if isinstance(fault, Fault) and fault.drop == "during" else None
+
+    def passed(self, count: int) -> None:
+        """Raises `ConnectionError` where that was enough."""
+        if self._left is None:
+            return
+        self._left -= count
+        if self._left < 0:
+            if self._request.transport is not None:
+                self._request.transport.abort()
+            raise ConnectionResetError
 
 
 def _sent(response: web.StreamResponse) -> int:

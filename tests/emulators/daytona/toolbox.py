@@ -14,9 +14,9 @@ from tests.emulators.daytona.machines import Connection, Machine
 from tests.emulators.daytona.records import Sandbox
 from tests.emulators.daytona.version import Daemon
 
-__all__ = ["Toolbox", "result_of"]
+__all__ = ["NO_ADDRESS", "Toolbox", "result_of"]
 
-_NO_ADDRESS = "failed to resolve container IP after 3 attempts: no IP address found. Is the Sandbox started?"
+NO_ADDRESS = "failed to resolve container IP after 3 attempts: no IP address found. Is the Sandbox started?"
 
 
 class Toolbox:
@@ -37,7 +37,7 @@ class Toolbox:
             return sandbox.machine
         if sandbox.state in {"stopping", "starting", "pausing", "resuming", "restoring"}:
             raise Refusal(502)
-        raise Refusal(400, _NO_ADDRESS)
+        raise Refusal(400, NO_ADDRESS)
 
     @asynccontextmanager
     async def connect(

@@ -10,7 +10,7 @@ from aiohttp import BodyPartReader, web
 
 from tests.emulators.daytona.machine.wire import DATA, END, JSON, Fields, Refusal, is_fields, is_list, read_result
 from tests.emulators.daytona.machines import Connection
-from tests.emulators.daytona.requests import Streamed
+from tests.emulators.daytona.requests import Cutter, Streamed
 from tests.emulators.daytona.toolbox import Toolbox, result_of
 
 __all__ = ["Files"]
@@ -121,6 +121,7 @@ class Files:
             raise Refusal(400, "paths are required", "BAD_REQUEST")
         async with self._toolbox.connect(request, "files.download", {"paths": paths}) as connection:
             response = Streamed(headers={"Content-Type": f"multipart/form-data; boundary={_BOUNDARY}"})
+            response.cutter = Cutter(request)
             await response.prepare(request)
             await _send_parts(request, connection, response)
             await response.write(f"--{_BOUNDARY}--\r\n".encode())
@@ -128,7 +129,7 @@ class Files:
 
 
 async def _pass_on(request: web.Request, connection: Connection) -> None:
-    path = ""
+    path, cutter = "", Cutter(request)
     async for part in await request.multipart():
         if not isinstance(part, BodyPartReader):
             raise ValueError("a part within a part")  # noqa: TRY004  # a wrong form, not a wrong type
@@ -142,6 +143,7 @@ async def _pass_on(request: web.Request, connection: Connection) -> None:
             while chunk := await part.read_chunk(_CHUNK):
                 if path:
                     await connection.send(DATA, chunk)
+                cutter.passed(len(chunk))
             if path:
                 await connection.send(END)
             path = ""

@@ -77,7 +77,7 @@ def failed(failure: Failure, doing: str, sandbox_id: str = "") -> VaporformError
     if failure.status is None or is_transient(failure):
         how = "the connection broke" if failure.dropped else "there was no answer that could be used in time"
         return SandboxUnavailable(
-            text if said else f"{text}: {f'HTTP status {failure.status}' if failure.status else how}",
+            f"{text}: {f'HTTP status {failure.status}' if failure.status else how}",
             hint="Repeat the call. If it goes on, look at https://status.app.daytona.io, and at "
             "VAPORFORM_DAYTONA__API_URL.",
         )

@@ -39,6 +39,10 @@ class Handle(Asking):
     def shown_at(self) -> str:
         return self._hand.note.root if self._hand.note is not None else WORKSPACE
 
+    @property
+    def is_lost(self) -> bool:
+        return self._is_destroyed
+
     def forget(self) -> None:
         """It was destroyed by this server: what is asked from now on meets no other sandbox."""
         self._is_destroyed = True
@@ -48,8 +52,12 @@ class Handle(Asking):
             raise lost(self._reach.machine.id)
 
     async def greet(self) -> None:
-        """Have the supervisor run."""
-        await self._ask_all([Asked(op="info")])
+        """Have the supervisor run, for the workspace's folder that is there now."""
+        told = replies_in(await self._ask_all([Asked(op="info")]), None)[-1]
+        if told.fields.flag("root_gone"):
+            # Somebody removed the folder: the next start makes it anew, and knows it for another.
+            await self._ask_all([Asked(op="end")])
+            await self._ask_all([Asked(op="info")])
 
     async def ask(
         self,

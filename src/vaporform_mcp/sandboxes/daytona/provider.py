@@ -53,7 +53,7 @@ class DaytonaProvider:
             except Refused as error:
                 raise failed(error.failure, "did not answer about the sandbox") from None
             live = self._live.get(key)
-            if live is None or live.sandbox_id != machine.id:
+            if live is None or live.is_lost or live.sandbox_id != machine.id:
                 reach = Reach(self._service, self._config, machine)
                 live = DaytonaSandbox(reach, workspace_id, epoch, config=self._config, network=network)
             await live.greet()

@@ -306,7 +306,8 @@ def _said(error: Exception) -> str:
                 return str(said)  # pyright: ignore[reportUnknownArgumentType]
         return body
     # "Failed to get sandbox: " alone says nothing.
-    return str(error).removesuffix(": ")
+    said = str(error)
+    return "" if said.endswith(": ") else said
 
 
 def _retry_after(headers: object) -> float | None:

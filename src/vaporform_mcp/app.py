@@ -93,10 +93,11 @@ def serving(settings: Settings) -> Serving:
 def _load(store: str, sandbox: str) -> None:
     if sys.platform != "linux":
         return
-    for module in ("locks", "manager", f"sandboxes.{sandbox}.provider", f"stores.{store}"):
+    for module in ("locks", "manager", f"stores.{store}"):
         importlib.import_module(f"vaporform_mcp.{module}")
     if sandbox != "local":
-        return
+        return  # an SDK takes a second and 75 MB: that is for who uses it
+    importlib.import_module("vaporform_mcp.sandboxes.local.provider")
     from vaporform_mcp.sandboxes.local import bubblewrap
 
     with suppress(SandboxUnavailable):  # whoever needs it will be told

@@ -238,6 +238,14 @@ async def test_a_connection_reaches_a_port_inside(sandbox: Sandbox) -> None:
 async def test_where_nothing_listens_nothing_can_be_connected_to(sandbox: Sandbox) -> None:
     with pytest.raises(NotFound):
         await sandbox.connect(8125)
+    with pytest.raises(NotFound):
+        await sandbox.first_line(8125, b"GET / HTTP/1.0\r\n\r\n", within_s=WAIT_S)
+
+
+async def test_a_port_is_asked_for_the_first_line_of_its_answer(sandbox: Sandbox) -> None:
+    await sandbox.exec(Command(text=SERVER.format(port=8128)), wait_s=WAIT_S, until_port=True)
+    line = await sandbox.first_line(8128, b"GET / HTTP/1.0\r\n\r\n", within_s=WAIT_S)
+    assert line.startswith(b"HTTP/1.0 200 OK\r\n")
 
 
 async def test_a_port_that_is_closed_no_longer_listens(sandbox: Sandbox) -> None:

@@ -20,7 +20,6 @@ from vaporform_mcp.errors import (
     VaporformError,
 )
 from vaporform_mcp.sandboxes.base import (
-    MAX_FILE_BATCH_BYTES,
     Command,
     FileContent,
     FileFault,
@@ -114,6 +113,21 @@ async def test_what_no_longer_fits_into_a_batch_is_too_large_but_never_the_first
     assert len(found[0].content) == 22 * MEBIBYTE
     assert isinstance(found[1], FileFault)
     assert isinstance(found[1].error, TooLarge)
+
+
+async def test_as_much_as_a_batch_carries_is_read_at_once(sandbox: Sandbox) -> None:
+    count = sandbox.batch.size_bytes // MEBIBYTE
+    await shell(sandbox, f"for i in $(seq {count}); do head -c {MEBIBYTE} /dev/zero > part$i; done")
+    paths = [WorkspacePath(f"part{number}") for number in range(1, count + 1)]
+    found = await sandbox.read_files(paths, max_bytes=MEBIBYTE, follow=False)
+    assert [len(each.content) for each in found if isinstance(each, FileContent)] == [MEBIBYTE] * count
+
+
+async def test_a_file_that_is_read_by_a_link_on_its_way_lies_elsewhere(sandbox: Sandbox) -> None:
+    await shell(sandbox, "mkdir real; echo hello > real/file; ln -s real way; ln -s file real/link")
+    paths = [WorkspacePath(path) for path in ("real/file", "way/file", "real/link", "way/link")]
+    found = await sandbox.read_files(paths, max_bytes=100, follow=False)
+    assert [each.elsewhere for each in found if isinstance(each, FileContent)] == [False, True, False, True]
 
 
 async def test_a_link_can_be_read_as_one(sandbox: Sandbox) -> None:
@@ -233,7 +247,7 @@ async def test_a_write_says_what_is_in_its_way(sandbox: Sandbox) -> None:
 
 
 async def test_a_batch_over_the_limit_writes_nothing(sandbox: Sandbox) -> None:
-    half = b"x" * (MAX_FILE_BATCH_BYTES // 2 + 1)
+    half = b"x" * (sandbox.batch.size_bytes // 2 + 1)
     with pytest.raises(TooLarge):
         await sandbox.write_files([FileWrite(path=WorkspacePath(name), content=half) for name in ("a", "b")])
     assert paths_of((await sandbox.scan()).entries) == []

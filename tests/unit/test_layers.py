@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tomllib
@@ -39,6 +40,31 @@ def test_the_core_loads_neither_the_protocol_nor_validation_nor_an_sdk(module: s
 
 def test_a_server_of_the_embedded_store_loads_no_sdk() -> None:
     assert not loaded_by("vaporform_mcp.cli, vaporform_mcp.app") & SDKS
+
+
+@pytest.mark.parametrize("sandbox", ["local", "daytona"])
+def test_a_server_that_nobody_has_called_a_tool_of_has_not_loaded_daytonas_sdk(sandbox: str, tmp_path: Path) -> None:
+    probe = (
+        "import sys; from vaporform_mcp import app, settings as s; app.serving(s.load()).load(); print(*sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", probe],
+        env={
+            "PATH": os.environ["PATH"],
+            "HOME": str(tmp_path),
+            "VAPORFORM_DATA_DIR": str(tmp_path / "data"),
+            "VAPORFORM_SANDBOX": sandbox,
+            "DAYTONA_API_KEY": "a-key",
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+        stdin=subprocess.DEVNULL,
+    )
+    loaded = {name.partition(".")[0] for name in done.stdout.split()}
+    assert "anyio" in loaded
+    assert not loaded & {"daytona", "daytona_api_client_async", "daytona_toolbox_api_client_async", "aiohttp"}
 
 
 def test_the_installed_version_is_the_one_the_package_states() -> None:

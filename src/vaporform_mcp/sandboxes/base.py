@@ -35,9 +35,20 @@ __all__ = [
 ]
 
 MAX_FILE_BATCH_BYTES = 8 * 1024 * 1024
-"""What one `write_files` may carry and one `read_files` answers with, in bytes; larger files are streamed."""
+"""What every sandbox takes in one `write_files` and answers one `read_files` with; larger files are streamed."""
 
 OnPhase = Callable[[Phase, float], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """How many files, and bytes of them together, one request about files carries at most."""
+
+    files: int
+    size_bytes: int
+
+
+BATCH = Batch(files=500, size_bytes=MAX_FILE_BATCH_BYTES)
 """Called with where the making of a sandbox stands and how much of it is done, 0 to 100. Never awaits."""
 
 
@@ -114,11 +125,15 @@ class OutputChunk:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileContent:
-    """A file's whole content (of a symlink read as one: its target) with a stat that held before and after."""
+    """A file's whole content (of a symlink read as one: its target) with a stat that held before and after.
+
+    `elsewhere`: a symbolic link on its way led to another place than its path says.
+    """
 
     path: WorkspacePath
     stat: Stat
     content: bytes
+    elsewhere: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,6 +215,11 @@ class Sandbox(Protocol):
         """How what runs in it is isolated, in a word; `info` says what that leaves open."""
         ...
 
+    @property
+    def batch(self) -> Batch:
+        """What one `read_files` or `write_files` is to carry: more, where each costs a round trip."""
+        ...
+
     async def info(self) -> SandboxInfo: ...
 
     # Commands --------------------------------------------------------------------------------------------------
@@ -260,7 +280,7 @@ class Sandbox(Protocol):
     ) -> Sequence[FileContent | FileFault]:
         """Whole files. Faults: NotFound, IsDirectory, PermissionDenied, TooLarge (over `max_bytes`), InvalidPath (a
         symlink that leaves the workspace), InvalidArgument (a device, socket or FIFO), Conflict (it kept changing
-        while it was read). Together at most `MAX_FILE_BATCH_BYTES`: what no longer fits is a TooLarge fault, but
+        while it was read). Together at most the bytes of `batch`: what no longer fits is a TooLarge fault, but
         never the first. With `follow` unset, a symlink is read as a link.
         """
         ...
@@ -271,7 +291,7 @@ class Sandbox(Protocol):
 
     async def write_files(self, files: Sequence[FileWrite]) -> Sequence[FileStat | FileFault]:
         """Replace or create files, each atomically; missing folders are made. Together at most
-        `MAX_FILE_BATCH_BYTES`, else TooLarge. A symlink on the way is followed if it stays inside the workspace; the
+        the bytes of `batch`, else TooLarge. A symlink on the way is followed if it stays inside the workspace; the
         path answered is where the file really lies. Faults: InvalidArgument (a device, socket or FIFO), IsDirectory,
         NotADirectory (a part of the path is a file), InvalidPath, PermissionDenied, LimitReached (disk full),
         Conflict (the file is not the one expected; no write of any server comes between the look and the change).
@@ -346,6 +366,12 @@ class Sandbox(Protocol):
 
     async def connect(self, port: int) -> ByteStream:
         """A TCP connection to the port on the sandbox's loopback. Raises `NotFound` where nothing listens."""
+        ...
+
+    async def first_line(self, port: int, request: bytes, *, within_s: float) -> bytes:
+        """Send to the port; what it answers, at least to the end of the first line, or as far as it came in time.
+        Raises `NotFound` where nothing listens.
+        """
         ...
 
     # Mark ------------------------------------------------------------------------------------------------------

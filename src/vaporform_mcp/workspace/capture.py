@@ -41,15 +41,11 @@ async def capture(
     captured = Captured()
     wanted = [item for item in wanted if not _is_over(item, max_file_bytes, captured)]
     small = ((path, stat.size) for path, stat in wanted if stat.size <= MAX_FILE_BATCH_BYTES)
-    for batch in batches(small, max_bytes=MAX_FILE_BATCH_BYTES):
+    for batch in batches(small, max_bytes=sandbox.batch.size_bytes, max_files=sandbox.batch.files):
         await _capture_batch(sandbox, mirror, batch, captured)
     for path, stat in wanted:
         if stat.size > MAX_FILE_BATCH_BYTES:
             await _capture_large(sandbox, mirror, path, stat, captured)
-    # Looked at last: a folder that became a link to another before they were read has shown that one's files.
-    for path in await behind_links(sandbox, captured.found.keys()):
-        del captured.found[path], captured.stats[path]
-        captured.gone.append(path)
     return captured
 
 
@@ -67,6 +63,8 @@ async def _capture_batch(sandbox: Sandbox, mirror: Mirror, batch: list[Workspace
     contents: list[FileContent] = []
     for result in await sandbox.read_files(batch, max_bytes=MAX_FILE_BATCH_BYTES, follow=False):
         match result:
+            case FileContent(path=path, elsewhere=True):
+                captured.gone.append(path)  # a link on its way has shown another folder's file
             case FileContent():
                 contents.append(result)
             case FileFault(path=path, error=TooLarge()) if len(batch) > 1:
@@ -121,6 +119,10 @@ async def _capture_large(sandbox: Sandbox, mirror: Mirror, path: WorkspacePath, 
             except (Conflict, InvalidArgument):
                 continue  # it changed while it was read, or between the two readings
             after = (await sandbox.stat_files([path]))[0]
+            # Looked at last: a folder that became a link to another before it was read has shown that one's file.
+            if await behind_links(sandbox, [path]):
+                captured.gone.append(path)
+                return
             if after == before:
                 captured.found[path], captured.stats[path] = entry, before.stat
                 return

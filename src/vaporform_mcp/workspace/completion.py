@@ -64,8 +64,9 @@ async def find_stack(sandbox: Sandbox, paths: Sequence[WorkspacePath]) -> TechSt
 
 async def serve(lifeline: Lifeline, runner: Runner, stack: TechStack, *, command: str | None, limit_s: float) -> Served:
     """Probe every port; where none answers HTTP, start the development server and wait for its port."""
-    sandbox = await lifeline.use(lambda live: _itself(live.sandbox))
-    previews = await _probe_all(sandbox, runner)
+    # A lost sandbox is healed here, before anything is decided.
+    sandbox, ports = await lifeline.use(lambda live: _with_ports(live.sandbox))
+    previews = await _probe_all(sandbox, runner, ports)
     running = [status for status in await sandbox.processes() if status.state is RunState.RUNNING]
     if any(item.status is not None for item in previews):
         return Served(previews, _running_server(lifeline.record.dev_command, running))
@@ -94,9 +95,8 @@ def _runs(status: ProcessStatus, line: str) -> bool:
     return line == status.command or line.endswith(f" && {status.command}")
 
 
-async def _itself(sandbox: Sandbox) -> Sandbox:
-    await sandbox.listening_ports()  # a lost sandbox is healed here, before anything is decided
-    return sandbox
+async def _with_ports(sandbox: Sandbox) -> tuple[Sandbox, frozenset[int]]:
+    return sandbox, await sandbox.listening_ports()
 
 
 async def _start(runner: Runner, line: str, cwd: str, *, limit_s: float) -> DevServer:
@@ -124,8 +124,8 @@ def _running_server(known: str | None, running: Sequence[ProcessStatus]) -> DevS
     return DevServer(started=False, command=best[-1].command, process_id=best[-1].id, error=None)
 
 
-async def _probe_all(sandbox: Sandbox, runner: Runner) -> list[PreviewStatus]:
-    ports = sorted(await sandbox.listening_ports())[:MAX_PORTS]
+async def _probe_all(sandbox: Sandbox, runner: Runner, listening: frozenset[int]) -> list[PreviewStatus]:
+    ports = sorted(listening)[:MAX_PORTS]
     statuses: dict[int, int | None] = {}
 
     async def probe(port: int) -> None:
@@ -141,7 +141,7 @@ async def _probe_until_served(sandbox: Sandbox, runner: Runner) -> list[PreviewS
     """A port may open a moment before its server answers."""
     deadline = time.monotonic() + PROBE_LIMIT_S
     while True:
-        previews = await _probe_all(sandbox, runner)
+        previews = await _probe_all(sandbox, runner, await sandbox.listening_ports())
         if any(item.status is not None for item in previews) or time.monotonic() > deadline:
             return previews
         await anyio.sleep(0.1)
@@ -149,15 +149,9 @@ async def _probe_until_served(sandbox: Sandbox, runner: Runner) -> list[PreviewS
 
 async def _http_status(sandbox: Sandbox, port: int) -> int | None:
     """The status of GET /, or None where the port does not speak HTTP within the limit."""
-    with anyio.move_on_after(PROBE_LIMIT_S):
-        try:
-            async with await sandbox.connect(port) as stream:
-                await stream.send(_REQUEST % port)
-                head = b""
-                while b"\n" not in head and len(head) < 4096:
-                    head += await stream.receive(4096)
-        except (NotFound, SandboxUnavailable, anyio.EndOfStream, anyio.BrokenResourceError):
-            return None
-        found = _STATUS.match(head)
-        return int(found[1]) if found else None
-    return None
+    try:
+        head = await sandbox.first_line(port, _REQUEST % port, within_s=PROBE_LIMIT_S)
+    except (NotFound, SandboxUnavailable):
+        return None
+    found = _STATUS.match(head)
+    return int(found[1]) if found else None

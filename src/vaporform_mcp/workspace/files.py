@@ -41,12 +41,12 @@ async def behind_links(sandbox: Sandbox, paths: Collection[WorkspacePath]) -> Ma
     return {path: link for path, link in on_their_way if link is not None} if links else {}
 
 
-def batches(sizes: Iterable[tuple[T, int]], *, max_bytes: int) -> Iterator[list[T]]:
+def batches(sizes: Iterable[tuple[T, int]], *, max_bytes: int, max_files: int = BATCH_FILES) -> Iterator[list[T]]:
     """What has these sizes, in its order, as many at once as fit into `max_bytes`. A larger one goes alone."""
     batch: list[T] = []
     room = max_bytes
     for each, size in sizes:
-        if batch and (len(batch) == BATCH_FILES or size > room):
+        if batch and (len(batch) == max_files or size > room):
             yield batch
             batch, room = [], max_bytes
         batch.append(each)

@@ -36,7 +36,8 @@ async def restore_tree(
 
     async def write_small(entries: Collection[WorkspacePath]) -> None:
         nonlocal done
-        for batch in batches(((path, tree[path].size) for path in entries), max_bytes=MAX_FILE_BATCH_BYTES):
+        sizes = ((path, tree[path].size) for path in entries)
+        for batch in batches(sizes, max_bytes=sandbox.batch.size_bytes, max_files=sandbox.batch.files):
             problems.update(await _write_batch(sandbox, store, {path: tree[path] for path in batch}))
             done += len(batch)
             on_progress(done, len(tree))

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 
 from vaporform_mcp.errors import Conflict
-from vaporform_mcp.sandboxes.base import FileStat, Rescan
+from vaporform_mcp.sandboxes.base import Batch, FileStat, Rescan, Scan
 from vaporform_mcp.sandboxes.daytona.hand import Asked
 from vaporform_mcp.sandboxes.daytona.handle import Handle, replies_in
 from vaporform_mcp.sandboxes.supervised.fields import JsonValue, Malformed, parse_stat
 from vaporform_mcp.sandboxes.supervised.files import Files, wire_stat, written
-from vaporform_mcp.types import Stat, WorkspacePath
+from vaporform_mcp.types import ROOT, Stat, WorkspacePath
 
 __all__ = ["DaytonaFiles"]
 
@@ -21,7 +21,15 @@ RANGES = 8
 COMMIT_S = 300.0
 
 
+_BATCH = Batch(files=4_000, size_bytes=16 * 1024 * 1024)
+"""As much as a store takes in one call: each costs two round trips, however much it carries."""
+
+
 class DaytonaFiles(Handle, Files):
+    @property
+    def batch(self) -> Batch:
+        return _BATCH
+
     async def read_stream(self, path: WorkspacePath) -> AsyncIterator[bytes]:
         offset = 0
         stat: Stat | None = None
@@ -80,6 +88,18 @@ class DaytonaFiles(Handle, Files):
             within_s=COMMIT_S,
         )
         return written(path, replies_in(frames, None)[-1].fields)
+
+    async def scan(
+        self,
+        *,
+        under: WorkspacePath = ROOT,
+        prune: Collection[str] = (),
+        depth: int | None = None,
+        limit: int = 1_000_000,
+        watch: bool = False,
+    ) -> Scan:
+        del watch  # it would end with the connection
+        return await super().scan(under=under, prune=prune, depth=depth, limit=limit)
 
     async def rescan(self, cursor: str) -> Rescan | None:
         return None

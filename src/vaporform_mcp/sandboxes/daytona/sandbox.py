@@ -13,10 +13,13 @@ from vaporform_mcp.sandboxes.daytona.commands import DaytonaCommands
 from vaporform_mcp.sandboxes.daytona.config import DaytonaConfig
 from vaporform_mcp.sandboxes.daytona.faults import failed
 from vaporform_mcp.sandboxes.daytona.files import DaytonaFiles
+from vaporform_mcp.sandboxes.daytona.hand import Asked
+from vaporform_mcp.sandboxes.daytona.handle import replies_in
 from vaporform_mcp.sandboxes.daytona.marks import Marks
 from vaporform_mcp.sandboxes.daytona.reach import Reach
 from vaporform_mcp.sandboxes.daytona.service import Refused
 from vaporform_mcp.sandboxes.daytona.tunnels import Tunnel
+from vaporform_mcp.sandboxes.supervised.answering import first_line_of
 from vaporform_mcp.sandboxes.supervised.asking import Reply
 from vaporform_mcp.sandboxes.supervised.fields import JsonValue
 from vaporform_mcp.sandboxes.supervised.programs import ask_versions
@@ -94,6 +97,18 @@ class DaytonaSandbox(DaytonaCommands, DaytonaFiles):
         _check_port(port)
         reply = await self.ask("dial", {"port": port})
         return Tunnel(self._exchange, reply.fields.number("tunnel"))
+
+    async def first_line(self, port: int, request: bytes, *, within_s: float) -> bytes:
+        _check_port(port)
+        asked = [
+            Asked(op="dial", fields={"port": port}),
+            Asked(op="exchange", fields={"tunnel": "dialed", "wait_s": within_s, "eof": False}, data=request),
+            Asked(op="hang_up", fields={"tunnel": "dialed"}),
+        ]
+        _, answer, _ = replies_in(await self._ask_all(asked, within_s=EXCHANGE_S), None)
+        if b"\n" in answer.data or answer.fields.flag("end"):
+            return answer.data
+        return await first_line_of(self.connect(port), request, within_s=within_s)
 
     async def _exchange(self, op: str, fields: Mapping[str, JsonValue], data: bytes) -> Reply:
         return await self._ask_at(op, fields, data, within_s=EXCHANGE_S)

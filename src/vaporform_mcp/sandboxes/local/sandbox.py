@@ -16,6 +16,7 @@ from vaporform_mcp.sandboxes.local.attach import Attached
 from vaporform_mcp.sandboxes.local.diskfaults import disk_faults
 from vaporform_mcp.sandboxes.local.layout import Folder
 from vaporform_mcp.sandboxes.local.remarks import Refusals, misled
+from vaporform_mcp.sandboxes.supervised.answering import first_line_of
 from vaporform_mcp.sandboxes.supervised.commands import Commands
 from vaporform_mcp.sandboxes.supervised.fields import Malformed
 from vaporform_mcp.sandboxes.supervised.files import Files
@@ -81,6 +82,9 @@ class LocalSandbox(Handle, Commands, Files):
 
     async def connect(self, port: int) -> ByteStream:
         return await SocketStream.from_socket(await self.connected_socket(port))
+
+    async def first_line(self, port: int, request: bytes, *, within_s: float) -> bytes:
+        return await first_line_of(self.connect(port), request, within_s=within_s)
 
     async def connected_socket(self, port: int) -> socket.socket:
         """A TCP connection to the port, made inside. Raises `NotFound` where nothing listens."""

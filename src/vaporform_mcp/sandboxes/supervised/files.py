@@ -10,7 +10,9 @@ import anyio
 
 from vaporform_mcp.errors import TooLarge, VaporformError
 from vaporform_mcp.sandboxes.base import (
+    BATCH,
     MAX_FILE_BATCH_BYTES,
+    Batch,
     FileContent,
     FileFault,
     FileStat,
@@ -48,6 +50,10 @@ _BAD_PART = re.compile(r"(?:^|/)\.{0,2}(?:/|$)")
 
 
 class Files(Asking):
+    @property
+    def batch(self) -> Batch:
+        return BATCH
+
     async def read_files(
         self, paths: Sequence[WorkspacePath], *, max_bytes: int, follow: bool = True
     ) -> Sequence[FileContent | FileFault]:
@@ -57,6 +63,7 @@ class Files(Asking):
             "paths": list(paths),
             "max_bytes": min(max_bytes, MAX_READ_BYTES),
             "follow": follow,
+            "together": self.batch.size_bytes,
         }
         reply = await self.ask("read", fields)
         results: list[FileContent | FileFault] = []
@@ -68,7 +75,8 @@ class Files(Asking):
             stat, end = parse_stat(one.items("stat")), start + one.number("size")
             if not start <= end <= len(reply.data):
                 raise Malformed("size")
-            results.append(FileContent(path=path, stat=stat, content=reply.data[start:end]))
+            content = reply.data[start:end]
+            results.append(FileContent(path=path, stat=stat, content=content, elsewhere=one.flag("elsewhere")))
             start = end
         return results
 
@@ -93,9 +101,9 @@ class Files(Asking):
         if not files:
             return []
         total = sum(len(file.content) for file in files)
-        if total > MAX_FILE_BATCH_BYTES:
+        if total > self.batch.size_bytes:
             raise TooLarge(
-                f"{total} bytes are more than one call writes ({MAX_FILE_BATCH_BYTES})",
+                f"{total} bytes are more than one call writes ({self.batch.size_bytes})",
                 hint="Write the files in several calls.",
             )
         rows: list[JsonValue] = [

@@ -11,7 +11,9 @@ from tests.emulators.daytona.machine.wire import Channel, Fields, Refusal
 
 __all__ = ["FOLDER", "PORT_OPERATIONS", "PROXY_PORT", "let_out"]
 
-PROXY_PORT = 3128
+PROXY_PORT = 33333
+"""One of those that the service's daemon has in every sandbox, so that nobody takes it for a server of the user's."""
+
 FOLDER = "/run/toolbox"  # bound to a folder of the service, for sockets
 _CHUNK = 1 << 16
 _CONNECT_S = 5.0
@@ -31,7 +33,7 @@ def _listening() -> list[int]:
 
 def _list(_channel: Channel, _fields: Fields) -> object:
     # The daemon looks at these alone.
-    return {"ports": [port for port in _listening() if 3000 <= port <= 9999 and port != PROXY_PORT]}
+    return {"ports": [port for port in _listening() if 3000 <= port <= 9999]}
 
 
 def _in_use(_channel: Channel, fields: Fields) -> object:

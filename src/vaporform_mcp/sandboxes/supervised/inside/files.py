@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from .root import Root
 
 MAX_BATCH_BYTES = 8 * 1024 * 1024
-"""What one `read` answers with, but for a first file that is larger; and what one `range` does."""
+"""What one `read` answers with where it is not asked for more, but for a first file that is larger; and one `range`."""
 
-MAX_FIRST_BYTES = 24 * 1024 * 1024
+MAX_READ_BYTES = 24 * 1024 * 1024
 CHUNK_BYTES = 1024 * 1024
 TRIES = 3
 
@@ -47,36 +47,41 @@ class Files:
     def _read(self, request: Request) -> None:
         self._root.require()
         paths, follow = request.texts("paths"), request.flag("follow")
-        max_bytes = min(request.integer("max_bytes"), MAX_FIRST_BYTES)
+        max_bytes = min(request.integer("max_bytes"), MAX_READ_BYTES)
+        together = min(request.integer("together", MAX_BATCH_BYTES), MAX_READ_BYTES)
         found: list[dict[str, object]] = []
         contents: list[bytes] = []
 
         def steps() -> Iterator[None]:
-            left = max(MAX_BATCH_BYTES, max_bytes)
+            left = max(together, max_bytes)
             for path in paths:
                 try:
-                    described, content = self._read_one(path, max_bytes, left, follow=follow)
+                    described, content, elsewhere = self._read_one(path, max_bytes, left, follow=follow)
                 except Refused as error:
                     found.append({"error": error.fields()})
                 else:
-                    found.append({"stat": described, "size": len(content)})
+                    found.append({"stat": described, "size": len(content), "elsewhere": elsewhere})
                     contents.append(content)
-                    left = min(left, MAX_BATCH_BYTES) - len(content)
+                    left = min(left, together) - len(content)
                 yield
 
         self._loop.in_turns(steps(), lambda: request.reply({"files": found}, b"".join(contents)), request.fail)
 
-    def _read_one(self, path: str, max_bytes: int, left: int, *, follow: bool) -> tuple[list[object], bytes]:
+    def _read_one(self, path: str, max_bytes: int, left: int, *, follow: bool) -> tuple[list[object], bytes, bool]:
+        """Its stat and content, and whether a link on its way led elsewhere."""
+        raw = checked(path)
         try:
-            there = self._root.open_path(checked(path), path, follow=follow)
+            there = self._root.open_path(raw, path, follow=follow)
             try:
+                # Of what is open, so that it holds however the folders change meanwhile.
+                elsewhere = self._root.relative(there) != raw
                 if stat.S_ISLNK(os.fstat(there).st_mode):
-                    return describe(os.fstat(there)), os.readlink(b"", dir_fd=there)
+                    return describe(os.fstat(there)), os.readlink(b"", dir_fd=there), elsewhere
                 with_content = _open_regular(there, path)
             finally:
                 os.close(there)
             try:
-                return _whole(with_content, path, max_bytes, left)
+                return *_whole(with_content, path, max_bytes, left), elsewhere
             finally:
                 os.close(with_content)
         except OSError as error:

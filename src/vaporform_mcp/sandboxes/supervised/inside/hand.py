@@ -113,12 +113,16 @@ def _frames(raw: bytes) -> Iterator[tuple[dict[str, object], bytes]]:
 
 def _tell(connection: socket.socket, requests: list[tuple[dict[str, object], bytes]], answer: bytearray) -> None:
     """One after the other, until one is refused: what follows it builds on it. An upload goes by the number that its
-    opening was answered with, and its bytes may lie in files, which are removed.
+    opening was answered with, and its bytes may lie in files, which are removed; what is said to a port goes by the
+    number of its dialing.
     """
     upload: object = None
+    tunnel: object = None
     for fields, data in requests:
         if fields.get("upload") == "opened":
             fields["upload"] = upload
+        if fields.get("tunnel") == "dialed":
+            fields["tunnel"] = tunnel
         parts = fields.pop("parts", None)
         if isinstance(parts, list):
             reply = _append(connection, fields, [str(part) for part in parts])  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
@@ -130,6 +134,8 @@ def _tell(connection: socket.socket, requests: list[tuple[dict[str, object], byt
             return
         if fields["op"] == "open":
             upload = last["ok"]["upload"]
+        elif fields["op"] == "dial":
+            tunnel = last["ok"]["tunnel"]
 
 
 def _append(connection: socket.socket, fields: dict[str, object], parts: list[str]) -> bytes:

@@ -29,7 +29,8 @@ wait     process, wait_s, offset|null                                 process
 output   process, offset, limit                                       offset, next_offset, omitted_bytes (data)
 input    process, eof (data)                                          {}
 stop     process, grace_s                                             process
-read     paths, max_bytes, follow                                     files: [{stat, size} | {error}] (contents)
+read     paths, max_bytes, follow, together                           files: [{stat, size, elsewhere} | {error}]
+                                                                      (contents)
 range    path, offset, length, stat|null                              stat, eof (data); conflict where stat differs
 write    files: [{path, mode|null, kind, size, expected|null}]        files: [{stat, path} | {error}]
          (contents)
@@ -57,6 +58,9 @@ A `run` with a `key` and the fields of a `join` is answered as one, begins nothi
 by no connection: where it is not asked for again within `lease_s` of an answer, or of a connection's end, it is killed.
 A join is answered in full when its process has ended, a new port listens or, with `last`, `wait_s` has passed; else
 when `wait_s` has passed, or `settle_s` after there is output beyond `offset`.
+
+A `read` answers with `together` bytes at most, but for a first file that is larger. A file is `elsewhere` where a
+symlink on its way leads to another place than its path says.
 
 An `unlisted` run is one of the server's own: no `list` shows it, and no other request finds it. The path that a
 `write` or `commit` answers with is where the file really lies, after every symlink. `expected` is the stat of the file

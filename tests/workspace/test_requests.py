@@ -1,0 +1,34 @@
+"""What Daytona is asked for each operation: a round trip costs more than the work."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from benchmarks.daytona import BOUNDS, measure
+from tests.emulators.daytona.emulator import Emulator, start_emulator
+
+FILES = 1_000
+
+
+@pytest.fixture(scope="module")
+def emulator(namespaces: None) -> Iterator[Emulator]:
+    started = start_emulator()
+    yield started
+    started.stop()
+
+
+async def test_no_operation_takes_more_requests_than_its_bound(emulator: Emulator, tmp_path: Path) -> None:
+    costs = await measure(emulator, tmp_path, FILES)
+    over = {name: dict(costs[name].requests) for name, bound in BOUNDS.items() if costs[name].total > bound}
+    assert not over
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+async def test_nor_do_ten_times_as_many_files_take_more(emulator: Emulator, tmp_path: Path) -> None:
+    costs = await measure(emulator, tmp_path, 10 * FILES)
+    over = {name: dict(costs[name].requests) for name, bound in BOUNDS.items() if costs[name].total > bound}
+    assert not over

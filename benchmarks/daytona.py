@@ -17,6 +17,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 if __name__ == "__main__":
     # Started as a file, Python looks for modules in this folder instead of the project's.
@@ -42,9 +43,11 @@ from vaporform_mcp.workspace import Workspace
 
 __all__ = ["BOUNDS", "Cost", "measure"]
 
+T = TypeVar("T")
+
 LATENCY_S = 0.04
 BESIDE_FILES = 1_000
-ROUNDS = 3
+ROUNDS = 2
 WAIT_S = 120.0
 PORT = 8123
 SERVE = f"python3 -m http.server {PORT}"
@@ -74,42 +77,33 @@ class Cost:
 
 def main() -> int:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
-    emulator = start_emulator()
-    try:
-        rounds = [_round(emulator, count, latency_s) for _ in range(ROUNDS) for latency_s in (0.0, LATENCY_S)]
-        plain, slow = rounds[0::2], rounds[1::2]
-        print(f"{count} files, medians of {ROUNDS}\n")
-        print("| | requests | at most | time | with 40 ms more for each request |\n|---|---|---|---|---|")
-        for name in plain[0]:
-            requests = statistics.median(costs[name].total for costs in rounds)
-            times = (statistics.median(costs[name].seconds for costs in some) for some in (plain, slow))
-            print(
-                f"| {name} | {requests:g} | {BOUNDS.get(name, '-')} | {' | '.join(f'{each:.2f} s' for each in times)} |"
-            )
-        print(f"\n{BESIDE_FILES} files, {LATENCY_S * 1000:g} ms added to each request\n")
-        print("| | ours | file by file | ratio | requests, ours | file by file |\n|---|---|---|---|---|---|")
-        beside = [_beside(emulator) for _ in range(ROUNDS)]
-        ours, theirs = (statistics.median(pair[side].seconds for pair in beside) for side in (0, 1))
-        ratio = statistics.median(pair[1].seconds / pair[0].seconds for pair in beside)
-        counts = " | ".join(str(cost.total) for cost in beside[0])
-        print(f"| first sync | {ours:.2f} s | {theirs:.1f} s | {ratio:.1f}x | {counts} |")
-    finally:
-        emulator.stop()
+    beside = [_in_a_round(LATENCY_S, _first_sync_beside) for _ in range(ROUNDS)]
+    ours, theirs = (statistics.median(pair[side].seconds for pair in beside) for side in (0, 1))
+    ratio = statistics.median(pair[1].seconds / pair[0].seconds for pair in beside)
+    counts = " | ".join(str(cost.total) for cost in beside[0])
+    print(f"{BESIDE_FILES} files, {LATENCY_S * 1000:g} ms added to each request, medians of {ROUNDS}\n")
+    print("| | ours | file by file | ratio | requests, ours | file by file |\n|---|---|---|---|---|---|")
+    print(f"| first sync | {ours:.2f} s | {theirs:.1f} s | {ratio:.1f}x | {counts} |\n", flush=True)
+    rounds = [_in_a_round(each, partial(measure, count=count)) for each in (0.0, LATENCY_S) * ROUNDS]
+    plain, slow = rounds[0::2], rounds[1::2]
+    print(f"{count} files, medians of {ROUNDS}\n")
+    print("| | requests | at most | time | with 40 ms more for each request |\n|---|---|---|---|---|")
+    for name in plain[0]:
+        requests = statistics.median(costs[name].total for costs in rounds)
+        times = [statistics.median(costs[name].seconds for costs in some) for some in (plain, slow)]
+        print(f"| {name} | {requests:g} | {BOUNDS.get(name, '-')} | {times[0]:.2f} s | {times[1]:.2f} s |")
     return 0
 
 
-def _round(emulator: Emulator, count: int, latency_s: float) -> Mapping[str, Cost]:
-    emulator.reset()
-    emulator.settings(latency_s=latency_s)
-    with tempfile.TemporaryDirectory() as folder:
-        return anyio.run(measure, emulator, Path(folder), count)
-
-
-def _beside(emulator: Emulator) -> tuple[Cost, Cost]:
-    emulator.reset()
-    emulator.settings(latency_s=LATENCY_S)
-    with tempfile.TemporaryDirectory() as folder:
-        return anyio.run(_first_sync_beside, emulator, Path(folder))
+def _in_a_round(latency_s: float, work: Callable[[Emulator, Path], Awaitable[T]]) -> T:
+    """With a service of its own, so that no round pays for what the one before left."""
+    emulator = start_emulator()
+    try:
+        emulator.settings(latency_s=latency_s)
+        with tempfile.TemporaryDirectory() as folder:
+            return anyio.run(work, emulator, Path(folder))
+    finally:
+        emulator.stop()
 
 
 async def measure(emulator: Emulator, folder: Path, count: int) -> Mapping[str, Cost]:

@@ -76,9 +76,10 @@ def serving(settings: Settings) -> Serving:
     """What the MCP server of these settings is given: nothing of it is opened before it is needed.
 
     Raises:
-        InvalidArgument: a setting has a value that its provider cannot use. It names the setting.
+        InvalidArgument: a setting has a value that its provider or store cannot use. It names the setting.
     """
     _check_egress(settings)
+    _check_mongo(settings)
     return Serving(
         open_manager=partial(open_manager, settings),
         load=partial(_load, settings.store, settings.sandbox),
@@ -395,6 +396,15 @@ def _check_egress(settings: Settings) -> None:
         from vaporform_mcp.sandboxes.local import policy
 
         policy.parse(local.egress_allow, local.egress_private)
+
+
+def _check_mongo(settings: Settings) -> None:
+    """What the driver would pass over in silence. It is loaded for that only where there is anything to pass over."""
+    uri = settings.mongo.uri.get_secret_value()
+    if settings.store == "mongo" and "?" in uri:
+        from vaporform_mcp.stores.mongo import check_options
+
+        check_options(uri)
 
 
 def _make_data_dir(path: Path) -> None:

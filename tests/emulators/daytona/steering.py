@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from fnmatch import fnmatchcase
 
+import anyio
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict
 
@@ -186,8 +187,9 @@ class Steering:
         """As it was at its start: no sandbox, no fault, an empty log."""
         self._faults.clear()
         self._lifecycle.outcomes.clear()
-        for sandbox in self._lifecycle.all():
-            await self._lifecycle.vanish(sandbox)
+        async with anyio.create_task_group() as tasks:
+            for sandbox in self._lifecycle.all():
+                tasks.start_soon(self._lifecycle.vanish, sandbox)
         self._snapshots.reset()
         self._lifecycle.clock.reset()
         self._lifecycle.timings.update(QUICK)

@@ -61,15 +61,14 @@ class _Command:
 
     @property
     def exit_code(self) -> int | None:
+        """None until its output is read as well, unless what it left in the background holds on to that."""
+        written = self.folder / "exit"
         try:
-            return int((self.folder / "exit").read_text())
+            code, since = int(written.read_text()), written.stat().st_mtime
         except FileNotFoundError:
             return None
-
-    def drain(self) -> None:
-        """Until its output is read. What it left in the background may hold on to that for ever."""
-        for reader in self._readers:
-            reader.join(_DRAIN_S)
+        is_read = not any(each.is_alive() for each in self._readers)
+        return code if is_read or time.time() - since > _DRAIN_S else None
 
     def send(self, data: str, *, echo: bool) -> None:
         if self.exit_code is not None:
@@ -207,7 +206,6 @@ def _execute(_channel: Channel, fields: Fields) -> object:
         if session.name not in _sessions:
             raise Refusal(410, "session ended", "SESSION_ENDED")
         time.sleep(_POLL_S)
-    command.drain()
     output, stdout, stderr = command.log.streams()
     return {"cmdId": command.id, "exitCode": code, "output": output, "stdout": stdout, "stderr": stderr}
 
@@ -240,7 +238,6 @@ def _follow(channel: Channel, fields: Fields) -> object:
         elif ended or _sessions.get(session.name) is not session:
             return {}
         elif command.exit_code is not None:
-            command.drain()
             ended = True
         else:
             command.log.wait(offset, _LOOK_S)

@@ -48,7 +48,7 @@ def namespaces() -> None:
 def _no_settings_of_the_user() -> None:  # pyright: ignore[reportUnusedFunction]  # pytest finds it
     """A developer's own server, store or account must not become part of a test."""
     for name in list(os.environ):
-        if name.startswith("VAPORFORM_") or name in {"DAYTONA_API_KEY", "MONGODB_URI"}:
+        if name.startswith("VAPORFORM_") or name in {"DAYTONA_API_KEY", "DAYTONA_API_URL", "MONGODB_URI"}:
             del os.environ[name]
 
 

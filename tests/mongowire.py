@@ -93,6 +93,8 @@ class Wire:
         self._pairs: set[tuple[SocketStream, SocketStream]] = set()
         self._scope: anyio.CancelScope | None = None
         self._port = 0
+        self._thawed = anyio.Event()
+        self._thawed.set()
         self.commands: Counter[str] = Counter()
         self.rules: list[Rule] = []
         self.delay_s = 0.0
@@ -121,6 +123,14 @@ class Wire:
                     await listener.serve(self._relay)
 
         self._group.start_soon(serve)
+
+    def freeze(self) -> None:
+        """Connections are taken, and nothing that comes on any is answered any more."""
+        self._thawed = anyio.Event()
+
+    def thaw(self) -> None:
+        """What came meanwhile is answered."""
+        self._thawed.set()
 
     async def stop(self) -> None:
         """Whoever connects is refused, and what is connected breaks."""
@@ -167,6 +177,7 @@ class Wire:
     ) -> bool:
         """Hand a command on, or do to it what a rule says; answers whether the connection holds."""
         client, server = pair
+        await self._thawed.wait()
         request = _HEADER.unpack_from(message)[1]
         command = _command(message)
         if command is not None and next(iter(command)) not in _KEEPING:

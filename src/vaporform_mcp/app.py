@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import secrets
 import sys
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
@@ -15,11 +17,12 @@ from vaporform_mcp.errors import SandboxUnavailable, StoreUnavailable
 from vaporform_mcp.platforms import check_platform
 from vaporform_mcp.server import Serving
 from vaporform_mcp.settings import Settings, host_environment
-from vaporform_mcp.types import Spec, WorkspaceName, parse_name
+from vaporform_mcp.types import Resources, Spec, WorkspaceName, parse_name
 
 if TYPE_CHECKING:  # a server that is only asked for its tools must not pay for loading what they call
     from vaporform_mcp.manager import Manager
     from vaporform_mcp.sandboxes.base import Provider
+    from vaporform_mcp.sandboxes.daytona.config import DaytonaConfig
     from vaporform_mcp.sandboxes.local.bubblewrap import Bubblewrap
     from vaporform_mcp.stores.base import Store
     from vaporform_mcp.workspace.results import Summary
@@ -73,12 +76,13 @@ def serving(settings: Settings) -> Serving:
     """What the MCP server of these settings is given: nothing of it is opened before it is needed.
 
     Raises:
-        InvalidArgument: a setting has a value that its provider cannot use. It names the setting.
+        InvalidArgument: a setting has a value that its provider or store cannot use. It names the setting.
     """
     _check_egress(settings)
+    _check_mongo(settings)
     return Serving(
         open_manager=partial(open_manager, settings),
-        load=partial(_load, settings.store),
+        load=partial(_load, settings.store, settings.sandbox),
         owner=OWNER,
         workspace=parse_name(settings.workspace),
         tools=settings.tools,
@@ -86,11 +90,13 @@ def serving(settings: Settings) -> Serving:
     )
 
 
-def _load(store: str) -> None:
+def _load(store: str, sandbox: str) -> None:
     if sys.platform != "linux":
         return
-    for module in ("locks", "manager", "sandboxes.local.provider", f"stores.{store}"):
+    for module in ("locks", "manager", f"sandboxes.{sandbox}.provider", f"stores.{store}"):
         importlib.import_module(f"vaporform_mcp.{module}")
+    if sandbox != "local":
+        return
     from vaporform_mcp.sandboxes.local import bubblewrap
 
     with suppress(SandboxUnavailable):  # whoever needs it will be told
@@ -177,6 +183,12 @@ async def open_provider(settings: Settings) -> AsyncGenerator[Provider]:
     """
     check_platform()
     _make_data_dir(settings.data_dir)
+    if settings.sandbox == "daytona":
+        from vaporform_mcp.sandboxes.daytona.provider import open_daytona
+
+        async with open_daytona(_daytona_config(settings)) as provider:
+            yield provider
+        return
     from vaporform_mcp.sandboxes.local.config import LocalConfig
     from vaporform_mcp.sandboxes.local.provider import open_local
 
@@ -196,8 +208,8 @@ async def open_provider(settings: Settings) -> AsyncGenerator[Provider]:
         tmp_mb=local.tmp_mb,
         host_environment=host_environment(),
     )
-    async with open_local(config) as provider:
-        yield provider
+    async with open_local(config) as local_provider:
+        yield local_provider
 
 
 @asynccontextmanager
@@ -312,6 +324,48 @@ def find_isolation() -> Bubblewrap:
     return bubblewrap.find()
 
 
+def _daytona_config(settings: Settings) -> DaytonaConfig:
+    from vaporform_mcp.sandboxes.daytona.config import DaytonaConfig
+
+    chosen = settings.daytona
+    return DaytonaConfig(
+        api_key=chosen.api_key.get_secret_value(),
+        store_id=_store_id(settings),
+        api_url=chosen.api_url,
+        target=chosen.target or None,
+        image=chosen.image or None,
+        snapshot=chosen.snapshot or None,
+        public=chosen.public,
+        network=chosen.network,
+        network_allow=chosen.network_allow,
+        resources=Resources(cpu=chosen.cpu or None, memory_gb=chosen.memory_gb or None, disk_gb=chosen.disk_gb or None),
+        auto_stop_min=chosen.auto_stop_min,
+        auto_archive_min=chosen.auto_archive_min,
+        auto_delete_min=chosen.auto_delete_min,
+        ephemeral=chosen.ephemeral,
+        ttl_min=chosen.ttl_min,
+        max_running=chosen.max_running,
+        max_sandboxes=chosen.max_sandboxes,
+        ready_s=chosen.ready_s,
+        build_s=chosen.build_s,
+        preview_s=chosen.preview_s,
+    )
+
+
+def _store_id(settings: Settings) -> str:
+    """What tells this store from others, for sandboxes that lie elsewhere; the same for all servers of it."""
+    if settings.store == "mongo":
+        where = f"{_hosts(settings.mongo.uri.get_secret_value())}/{settings.mongo.database}"
+        return hashlib.sha256(where.encode()).hexdigest()[:16]
+    file, made = settings.data_dir / "store-id", settings.data_dir / f".store-id-{secrets.token_hex(4)}"
+    if not file.exists():
+        made.write_text(secrets.token_hex(8))
+        with suppress(FileExistsError):
+            file.hardlink_to(made)  # whole, and only where no other server was quicker
+        made.unlink()
+    return file.read_text().strip()
+
+
 async def _current(settings: Settings) -> dict[tuple[str, int], str]:
     """Names of the user's workspaces by the id and epoch of the sandbox that each has now."""
     if settings.store == "sqlite" and not store_file(settings).exists():
@@ -342,6 +396,15 @@ def _check_egress(settings: Settings) -> None:
         from vaporform_mcp.sandboxes.local import policy
 
         policy.parse(local.egress_allow, local.egress_private)
+
+
+def _check_mongo(settings: Settings) -> None:
+    """What the driver would pass over in silence. It is loaded for that only where there is anything to pass over."""
+    uri = settings.mongo.uri.get_secret_value()
+    if settings.store == "mongo" and "?" in uri:
+        from vaporform_mcp.stores.mongo import check_options
+
+        check_options(uri)
 
 
 def _make_data_dir(path: Path) -> None:

@@ -10,7 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_core import ErrorDetails, PydanticUndefined
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
@@ -18,6 +27,7 @@ from vaporform_mcp.errors import InvalidArgument, VaporformError
 from vaporform_mcp.types import Network, parse_name
 
 __all__ = [
+    "DaytonaSettings",
     "InvalidSettings",
     "LocalSettings",
     "MongoSettings",
@@ -30,7 +40,7 @@ __all__ = [
 
 PREFIX = "VAPORFORM_"
 DELIMITER = "__"
-_SECRET = "VAPORFORM_MONGO__URI"  # noqa: S105  # the name of the variable that holds one
+_SECRETS = ("VAPORFORM_MONGO__URI", "VAPORFORM_DAYTONA__API_KEY")
 
 _MONGO_URI = re.compile(r"mongodb(\+srv)?://[^/]")
 _NOT_IN_A_DATABASE = re.compile(r'[\s/\\."$*<>:|?\0]')
@@ -124,6 +134,67 @@ class LocalSettings(BaseModel):
         return value
 
 
+class DaytonaSettings(BaseModel):
+    """How sandboxes of the Daytona service are made; what the settings allow is the most that a tool may ask for."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    api_key: SecretStr = Field(
+        default_factory=lambda: SecretStr(os.environ.get("DAYTONA_API_KEY", "").strip()),
+        description="API key of the account; DAYTONA_API_KEY is read where it is not set",
+    )
+    api_url: str = Field(
+        default_factory=lambda: os.environ.get("DAYTONA_API_URL", "").strip() or "https://app.daytona.io/api",
+        validate_default=True,
+        description="Address of the service; DAYTONA_API_URL is read where it is not set",
+    )
+    target: str = Field(default="", description="Region of new sandboxes, such as us or eu; empty: the account's")
+    image: str = Field(default="", description="Image of new sandboxes, with its tag; Python is added where it lacks")
+    snapshot: str = Field(default="", description="Snapshot of new sandboxes; without image too: the service's own")
+    public: bool = Field(default=True, description="Whether previews may be, and are, open to anyone with the link")
+    network: Annotated[Literal["internet", "none"], _Word] = Field(
+        default="internet", description="What commands reach: internet or none"
+    )
+    network_allow: _Listed = Field(
+        default=(), description="Only these domains, and up to 5 networks such as 10.0.0.0/8, are reached; empty: all"
+    )
+    cpu: int = Field(default=0, ge=0, le=64, description="CPUs of a sandbox made from an image; 0: the service's own")
+    memory_gb: int = Field(default=0, ge=0, le=512, description="Its memory, GiB; 0: the service's own")
+    disk_gb: int = Field(default=0, ge=0, le=2_048, description="Its disk, GiB; 0: the service's own")
+    auto_stop_min: int = Field(
+        default=15, ge=0, le=525_600, description="Minutes without use until a sandbox sleeps; 0: never"
+    )
+    auto_archive_min: int = Field(
+        default=1_440, ge=0, le=525_600, description="Minutes asleep until it is archived; 0: as late as can be"
+    )
+    auto_delete_min: int = Field(
+        default=43_200, ge=-1, le=525_600, description="Minutes asleep until it is deleted; -1: never"
+    )
+    ephemeral: bool = Field(default=False, description="Whether a sandbox is deleted as soon as it would sleep")
+    ttl_min: int = Field(default=0, ge=0, le=525_600, description="Minutes until it is deleted in any case; 0: never")
+    max_running: int = Field(default=10, ge=1, le=10_000, description="Most sandboxes of this store that run at once")
+    max_sandboxes: int = Field(default=50, ge=1, le=100_000, description="Most sandboxes of this store at all")
+    ready_s: float = Field(default=60, ge=1, le=3_600, description="Seconds that a sandbox may take until it runs")
+    build_s: float = Field(
+        default=900, ge=1, le=7_200, description="The same where its image is built or it comes out of the archive"
+    )
+    preview_s: int = Field(default=3_600, ge=60, le=86_400, description="Seconds that a link to a private port is good")
+
+    @field_validator("api_url")
+    @classmethod
+    def _is_a_url(cls, value: str) -> str:
+        if not re.match(r"https?://[^/\s@]+(/\S*)?$", value):
+            raise ValueError("it should be https://host/path, without user or password")
+        return value.rstrip("/")
+
+    @field_validator("snapshot")
+    @classmethod
+    def _is_not_with_an_image(cls, value: str, info: ValidationInfo) -> str:
+        if value and info.data.get("image"):
+            raise ValueError("VAPORFORM_DAYTONA__IMAGE is set too: set one of them")
+        return value
+
+
 class MirrorSettings(BaseModel):
     """What of a workspace is mirrored."""
 
@@ -198,6 +269,7 @@ class Settings(BaseSettings):
     mongo: MongoSettings = Field(default_factory=MongoSettings)
     mirror: MirrorSettings = MirrorSettings()
     local: LocalSettings = LocalSettings()
+    daytona: DaytonaSettings = Field(default_factory=DaytonaSettings)
 
     @classmethod
     def settings_customise_sources(
@@ -210,13 +282,6 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """The environment alone: a `.env` in the folder where a client starts us is the user's project's, not ours."""
         return init_settings, env_settings
-
-    @field_validator("sandbox")
-    @classmethod
-    def _sandbox_exists(cls, value: str) -> str:
-        if value == "daytona":
-            raise ValueError("this version has no Daytona sandboxes yet: use local, or leave the setting out")
-        return value
 
     @field_validator("data_dir")
     @classmethod
@@ -289,6 +354,12 @@ def _lacking(settings: Settings) -> Iterator[str]:
             "mongodb://user:password@host/, or leave VAPORFORM_STORE out"
         )
 
+    if settings.sandbox == "daytona" and not settings.daytona.api_key.get_secret_value():
+        yield (
+            "VAPORFORM_SANDBOX is 'daytona', and there is no API key: set VAPORFORM_DAYTONA__API_KEY (or "
+            "DAYTONA_API_KEY) to one of https://app.daytona.io/dashboard/keys, or leave VAPORFORM_SANDBOX out"
+        )
+
 
 def _unknown_names(environment: Mapping[str, str]) -> Iterator[str]:
     """The library would pass them over in silence, and a typing error would go unnoticed."""
@@ -305,15 +376,15 @@ def _likeness(one: str, other: str) -> float:
 
 def _is_setting(details: ErrorDetails) -> bool:
     """Not so for a group's own name, which was named among the unknown ones."""
-    return details["loc"] not in {("local",), ("mirror",), ("mongo",)}
+    return details["loc"] not in {("daytona",), ("local",), ("mirror",), ("mongo",)}
 
 
 def _fault(details: ErrorDetails) -> str:
     name = PREFIX + DELIMITER.join(part.upper() for part in details["loc"] if isinstance(part, str))
     said = details["msg"].removeprefix("Value error, ").replace("Input should", "it should", 1)
     default = next((setting.default for setting in known_settings() if setting.name == name), "")
-    # What was given for a URI has a password in it.
-    given = "cannot be used" if name == _SECRET else f"is {str(details['input'])[:80]!r}"
+    # What was given is one, or has one in it.
+    given = "cannot be used" if name in _SECRETS else f"is {str(details['input'])[:80]!r}"
     return f"{name} {given}: {said}" + (f" (default: {default})" if default else "")
 
 

@@ -19,6 +19,7 @@ __all__ = [
     "EntryKind",
     "Head",
     "Phase",
+    "Resources",
     "Revision",
     "Spec",
     "Stat",
@@ -190,6 +191,15 @@ Network = Literal["internet", "none", "host"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Resources:
+    """CPUs, and memory and disk in GiB; None leaves it to the provider."""
+
+    cpu: int | None = None
+    memory_gb: int | None = None
+    disk_gb: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Spec:
     """How a workspace's sandbox is made. What a provider does not know it refuses, naming the field."""
 
@@ -201,6 +211,7 @@ class Spec:
     git_url: str | None = None
     git_branch: str | None = None
     env: Mapping[str, str] = field(default_factory=dict[str, str])
+    resources: Resources | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import cache
 from pathlib import Path
 
 import anyio
 
-from vaporform_mcp.sandboxes.base import Provider, Sandbox
+from tests.emulators.daytona.emulator import Emulator, start_emulator
+from vaporform_mcp.sandboxes.base import Command, Provider, RunState, Sandbox
+from vaporform_mcp.sandboxes.daytona.config import DaytonaConfig
 from vaporform_mcp.sandboxes.local.config import Level, LocalConfig
 from vaporform_mcp.sandboxes.local.provider import open_local
 from vaporform_mcp.types import Phase, Spec
 
-PROVIDERS = ("local", "local-restricted")
+PROVIDERS = ("local", "local-restricted", "daytona")
 WAIT_S = 20.0
 
 
 @asynccontextmanager
 async def open_provider(name: str, folder: Path) -> AsyncGenerator[Provider]:
-    """`local-restricted` is the local provider at the level that needs no namespaces."""
+    """`local-restricted` is the local provider at the level that needs no namespaces, `daytona` the
+    Daytona provider on an emulator of the service.
+    """
+    if name == "daytona":
+        from vaporform_mcp.sandboxes.daytona.provider import open_daytona
+
+        async with open_daytona(daytona_config(store_id=folder.name)) as daytona:
+            yield daytona
+        return
     level: Level = "restricted" if name == "local-restricted" else "namespaces"
     config = LocalConfig(
         data_dir=folder, isolation=level, linger_s=20, host_environment={"PATH": os.environ.get("PATH", "")}
@@ -30,9 +42,25 @@ async def open_provider(name: str, folder: Path) -> AsyncGenerator[Provider]:
         yield provider
 
 
+@cache
+def emulator() -> Emulator:
+    """One for all tests of this process: it takes seconds to start, and what a test makes there it deletes."""
+    started = start_emulator()
+    atexit.register(started.stop)
+    return started
+
+
+def daytona_config(*, store_id: str) -> DaytonaConfig:
+    return DaytonaConfig(api_key=emulator().key, api_url=emulator().api_url, store_id=store_id)
+
+
 @asynccontextmanager
 async def open_sandbox(name: str, folder: Path) -> AsyncGenerator[Sandbox]:
-    """A new sandbox, destroyed in the end."""
+    """A new sandbox, destroyed in the end. One of Daytona's is emptied and used again."""
+    if name == "daytona":
+        async with _emptied_sandbox() as sandbox:
+            yield sandbox
+        return
     async with open_provider(name, folder) as provider:
         workspace_id = f"test-{secrets.token_hex(4)}"
         sandbox = await provider.acquire(Spec(provider=provider.name), workspace_id, 1, no_phase)
@@ -41,6 +69,21 @@ async def open_sandbox(name: str, folder: Path) -> AsyncGenerator[Sandbox]:
         finally:
             with anyio.CancelScope(shield=True):
                 await provider.destroy(workspace_id, 1)
+
+
+_EMPTY = "chmod -R u+rwx . ; find . -mindepth 1 -delete; ls -A"
+
+
+@asynccontextmanager
+async def _emptied_sandbox() -> AsyncGenerator[Sandbox]:
+    async with open_provider("daytona", Path("shared")) as provider:
+        sandbox = await provider.acquire(Spec(provider=provider.name), "shared", 1, no_phase)
+        for process in await sandbox.processes():
+            if process.state is RunState.RUNNING:
+                await sandbox.stop(process.id, grace_s=0)
+        done = await sandbox.exec(Command(text=_EMPTY, timeout_s=WAIT_S))
+        assert (done.state, done.head) == (RunState.EXITED, b""), done
+        yield sandbox
 
 
 def no_phase(phase: Phase, percent: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import anyio
 import pytest
@@ -254,9 +255,10 @@ async def test_a_preview_leads_to_the_port_and_stays_the_same(sandbox: Sandbox) 
     await sandbox.exec(Command(text=SERVER.format(port=8127)), wait_s=WAIT_S, until_port=True)
     assert await sandbox.preview(8127) == preview
     assert preview.port == 8127
-    host, _, port = preview.url.removeprefix("http://").partition(":")
-    async with await anyio.connect_tcp(host, int(port)) as stream:
-        await stream.send(b"GET / HTTP/1.0\r\n\r\n")
+    url = urlsplit(preview.url)
+    assert url.hostname is not None
+    async with await anyio.connect_tcp(url.hostname, url.port or 80) as stream:
+        await stream.send(f"GET {url.path or '/'} HTTP/1.0\r\nHost: {url.netloc}\r\n\r\n".encode())
         assert (await stream.receive()).startswith(b"HTTP/1.0 200")
 
 

@@ -72,6 +72,19 @@ def test_on_windows_the_server_says_that_it_runs_in_wsl_and_how(environment: dic
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("arguments", [(), ("workspaces",)], ids=["server", "command"])
+def test_options_of_the_database_that_would_be_passed_over_are_named_at_the_start(
+    environment: dict[str, str], arguments: tuple[str, ...]
+) -> None:
+    uri = "mongodb://ada:secret@127.0.0.1:1/?retryWrite=true&maxPoolSize=many&w=majority"
+    done = run({**environment, "VAPORFORM_STORE": "mongo", "MONGODB_URI": uri}, *arguments)
+    assert done.returncode == (1 if arguments else 2)
+    assert "retryWrite, maxPoolSize" in done.stderr
+    assert "VAPORFORM_MONGO__URI" in done.stderr
+    assert "secret" not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 async def arun(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
     return await anyio.to_thread.run_sync(lambda: run(environment, *arguments))
 

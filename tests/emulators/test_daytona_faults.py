@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from daytona import AsyncDaytona, AsyncSandbox, CreateSandboxFromImageParams, FileUpload, ListSandboxesQuery
+from daytona import (
+    AsyncDaytona,
+    AsyncSandbox,
+    CreateSandboxFromImageParams,
+    FileDownloadRequest,
+    FileUpload,
+    ListSandboxesQuery,
+)
 from daytona.common.errors import (
     DaytonaBadGatewayError,
     DaytonaBadRequestError,
@@ -243,6 +250,30 @@ async def test_a_command_goes_on_when_whoever_asked_for_it_does_not_wait(
     with pytest.raises(DaytonaConnectionError):
         await sandbox.process.exec("echo done > note")
     assert await sandbox.fs.download_file("note") == b"done\n"
+
+
+async def test_an_upload_that_is_cut_off_leaves_what_had_come_of_its_file(
+    sandbox: AsyncSandbox, emulator: Emulator
+) -> None:
+    await sandbox.fs.upload_file(b"old", "second")
+    emulator.fault("upload_files", drop="during", after_bytes=1_000_000)
+    files = [
+        FileUpload(source=b"a" * 1000, destination="first"),
+        FileUpload(source=b"b" * 3_000_000, destination="second"),
+        FileUpload(source=b"c" * 1000, destination="third"),
+    ]
+    with pytest.raises(DaytonaConnectionError):
+        await sandbox.fs.upload_files(files)
+    assert (await sandbox.process.exec("wc -c < first; ls")).result == "1000\nfirst\nsecond\n"
+    size = int((await sandbox.process.exec("wc -c < second")).result)
+    assert 0 < size < 3_000_000
+
+
+async def test_a_download_that_is_cut_off_fails_as_a_whole(sandbox: AsyncSandbox, emulator: Emulator) -> None:
+    await sandbox.process.exec("echo a > first; head -c 3000000 /dev/zero > second")
+    emulator.fault("download_files", drop="during", after_bytes=1_000_000)
+    with pytest.raises(DaytonaConnectionError):
+        await sandbox.fs.download_files([FileDownloadRequest(source="first"), FileDownloadRequest(source="second")])
 
 
 async def test_an_older_daemon_names_no_source_so_its_errors_are_less_typed(

@@ -22,9 +22,8 @@ async def test_commands_run_as_an_ordinary_user_in_its_home(sandbox: AsyncSandbo
 
 
 async def test_programs_of_an_ordinary_image_are_there(sandbox: AsyncSandbox) -> None:
-    done = await sandbox.process.exec(
-        "python3 -c 'import json, ssl, venv' && git --version && bash --version && sh -c :"
-    )
+    there = "node -v && npm -v && git --version && bash --version && sh -c :"
+    done = await sandbox.process.exec(f"python3 -c 'import json, ssl, venv' && {there}")
     assert done.exit_code == 0, done.result
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests import mongod
 from tests.contract.stores import Clock, append, blob, digest_of, file, make_workspace, path, streamed, write
-from tests.mongowire import Hold, Rule, Wire, asleep
+from tests.mongowire import Cut, Hold, Rule, Wire, asleep
 from vaporform_mcp.errors import Conflict
 from vaporform_mcp.stores.base import Adopted, Store
 from vaporform_mcp.stores.mongo import MongoStore, open_mongo
@@ -173,3 +173,27 @@ async def test_a_stream_that_slept_while_another_pruned_is_whole_or_not_there(
         assert await other.get_blobs([digest]) == {digest: content}
     await work()
     assert await other.get_blobs([digest]) == {digest: content}
+
+
+async def test_a_small_file_whose_writer_slept_and_was_killed_counts_as_missing_from_the_next_prune_on(
+    wire: Wire, sleeper: MongoStore, other: Store, clock: Clock
+) -> None:
+    workspace = await make_workspace(sleeper)
+    await write(other, workspace, {"kept.txt": b"kept", "empty.txt": b""})
+    content = b"put by who never woke for long"
+
+    async def meanwhile() -> None:
+        clock.now += HOUR_S * 2
+        await other.prune(workspace, keep_after=0, grace_s=GRACE_S)
+        wire.add(Rule(act=Cut()))  # what follows never comes
+
+    async def work() -> None:
+        await sleeper.put_blobs([blob(content)])
+
+    rule = Rule(act=Hold(), command="insert", collection="blobs.files", times=1)
+    assert await asleep(wire, rule, work, meanwhile) is not None
+    await other.prune(workspace, keep_after=0, grace_s=HOUR_S * 24)
+    assert await other.missing([digest_of(content), digest_of(b"kept"), digest_of(b"")]) == {digest_of(content)}
+    await other.put_blobs([blob(content)])
+    assert await other.get_blobs([digest_of(content)]) == {digest_of(content): content}
+    assert not (await other.verify()).corrupt

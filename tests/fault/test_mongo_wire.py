@@ -15,7 +15,7 @@ import pytest
 from tests import mongod
 from tests.contract.stores import append, blob, digest_of, file, make_workspace, record, streamed, write
 from tests.mongowire import Cut, Lose, Refuse, Rule, Slow, Wire
-from vaporform_mcp.errors import NotFound, StoreUnavailable
+from vaporform_mcp.errors import InvalidArgument, NotFound, StoreUnavailable
 from vaporform_mcp.stores.base import Store
 from vaporform_mcp.stores.mongo import MongoStore, open_mongo
 from vaporform_mcp.types import Digest
@@ -202,6 +202,63 @@ async def test_a_server_that_is_down_costs_little_and_is_found_again(wire: Wire,
     assert time.monotonic() - began < 6
     await wire.start()
     await reached_again(store, workspace)
+
+
+@pytest.mark.parametrize("is_silent", [False, True])
+async def test_a_server_that_was_never_reached_costs_one_call_a_short_wait_and_is_found_when_it_answers(
+    wire: Wire, database: str, is_silent: bool
+) -> None:
+    if is_silent:
+        wire.freeze()
+    else:
+        await wire.stop()
+    async with open_mongo(wire.uri, database) as store:
+        began = time.monotonic()
+        for _ in range(20):
+            with pytest.raises(StoreUnavailable, match="cannot be reached"):
+                await store.list_workspaces("ada")
+        assert time.monotonic() - began < 20  # what looking for it each time would cost
+        if is_silent:
+            wire.thaw()
+        else:
+            await wire.start()
+        with anyio.fail_after(60):
+            while True:
+                try:
+                    assert await store.list_workspaces("ada") == []
+                    break
+                except StoreUnavailable:
+                    await anyio.sleep(0.05)
+
+
+async def test_a_server_that_falls_silent_costs_one_write_a_short_wait(wire: Wire, store: MongoStore) -> None:
+    workspace = await make_workspace(store)
+    wire.freeze()
+    began = time.monotonic()
+    for _ in range(20):
+        with pytest.raises(StoreUnavailable, match="in time"):
+            await store.put_blobs([blob(b"1")])
+    with pytest.raises(StoreUnavailable, match="in time"):
+        await store.head(workspace)
+    assert time.monotonic() - began < 9  # one command is waited for ten seconds
+    wire.thaw()
+    await reached_again(store, workspace)
+
+
+async def test_options_that_the_driver_would_pass_over_are_named_without_their_values(
+    wire: Wire, database: str
+) -> None:
+    for uri, named in (
+        ("retryWrite=true&w=majority", "retryWrite"),
+        ("maxPoolSize=many&appName=me&tls=maybe", "maxPoolSize, tls"),
+        ("authMechanismProperties=SECRET:hidden", "authMechanismProperties"),
+    ):
+        with pytest.raises(InvalidArgument, match=f": {named}$") as told:
+            async with open_mongo(f"{wire.uri}&{uri}", database):
+                pass
+        assert "hidden" not in f"{told.value.message} {told.value.hint}"
+    async with open_mongo(f"{wire.uri}&retryWrites=true&w=majority&readPreference=nearest", database) as store:
+        assert await store.list_workspaces("ada") == []
 
 
 async def test_a_server_that_was_never_there_is_told(database: str) -> None:

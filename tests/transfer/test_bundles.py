@@ -5,14 +5,17 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.contract.stores import append, digest_of, file, record, write
-from vaporform_mcp.errors import Conflict, InvalidArgument
+from vaporform_mcp.care.unfinished import UNFINISHED_S, forget_unfinished, importer_for
+from vaporform_mcp.errors import Conflict, InvalidArgument, NotFound
 from vaporform_mcp.stores.base import Store
 from vaporform_mcp.stores.sqlite import new_bundle, open_bundle, open_sqlite
 from vaporform_mcp.transfer.copying import copy_workspace
@@ -249,3 +252,23 @@ async def test_a_bundle_becomes_a_store_by_being_put_in_its_place(bundle: Path) 
         assert (await write(store, found.id, {"a": b"four"})).number == 3
     with closing(sqlite3.connect(bundle)) as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+async def test_what_a_killed_import_left_is_nobodys_and_forgotten_after_a_day(bundle: Path, tmp_path: Path) -> None:
+    async with open_sqlite(tmp_path / "store.sqlite3") as store:
+        now = time.time()
+        left = replace(record("mine", owner=importer_for("ada")), deleted_at=now, last_used_at=now - UNFINISHED_S - 1)
+        under_way = replace(record("mine", owner=importer_for("ada")), deleted_at=now, last_used_at=now - 60)
+        for each in (left, under_way):
+            await write(store, (await store.create_workspace(each)).id, {"a": b"one"})
+        assert [*await store.list_workspaces("ada"), *await store.list_workspaces("ada", deleted=True)] == []
+        await take_in(bundle, store)
+        assert [each.name for each in await store.list_workspaces("ada")] == ["mine"]
+        assert await store.list_workspaces("ada", deleted=True) == []
+        (kept,) = await store.list_workspaces(importer_for("ada"), deleted=True)
+        assert kept.id == under_way.id
+        with pytest.raises(NotFound):
+            await store.head(left.id)
+        await forget_unfinished(store, "ada", now=now + UNFINISHED_S)
+        assert await store.list_workspaces(importer_for("ada"), deleted=True) == []
+        assert await store.tree((await store.list_workspaces("ada"))[0].id)

@@ -31,6 +31,24 @@ def test_a_file_is_replaced_whole_and_a_link_of_its_name_is_not_followed(tmp_pat
     assert sorted(path.name for path in folder.iterdir()) == ["a", "sub"]
 
 
+@pytest.mark.parametrize(
+    ("umask", "modes"),
+    [(0o022, (0o644, 0o755, 0o600, 0o755)), (0o077, (0o600, 0o700, 0o600, 0o700)), (0, (0o666, 0o777, 0o600, 0o755))],
+)
+def test_a_file_can_be_executed_as_it_was_kept_and_used_by_whom_the_umask_lets(
+    tmp_path: Path, umask: int, modes: tuple[int, ...]
+) -> None:
+    before = os.umask(umask)
+    try:
+        with open_folder(tmp_path, to_write=True) as opened:
+            for number, mode in enumerate((0o666, 0o777, 0o600, 0o4755)):
+                opened.write(WorkspacePath(f"{number}"), b"", mode=mode)
+        assert os.umask(umask) == umask
+    finally:
+        os.umask(before)
+    assert tuple((tmp_path / f"{number}").stat().st_mode & 0o7777 for number in range(4)) == modes
+
+
 def test_what_a_kill_left_of_a_file_goes_when_the_file_is_written_again(tmp_path: Path) -> None:
     with open_folder(tmp_path) as opened:
         left = opened.start(A)

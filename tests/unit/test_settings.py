@@ -110,7 +110,10 @@ def test_an_unknown_name_is_refused_with_the_nearest_known_one(
     ("name", "value", "mend"),
     [
         ("VAPORFORM_SANDBOX", "docker", "'local' or 'daytona'"),
-        ("VAPORFORM_SANDBOX", "daytona", "use local, or leave the setting out"),
+        ("VAPORFORM_SANDBOX", "daytona", "set VAPORFORM_DAYTONA__API_KEY (or DAYTONA_API_KEY)"),
+        ("VAPORFORM_DAYTONA__API_URL", "app.daytona.io", "https://host/path"),
+        ("VAPORFORM_DAYTONA__API_URL", "https://me:secret@host/", "without user or password"),
+        ("VAPORFORM_DAYTONA__AUTO_STOP_MIN", "-1", "greater than or equal to 0"),
         ("VAPORFORM_STORE", "postgres", "'sqlite' or 'mongo'"),
         ("VAPORFORM_STORE", "mongo", "set VAPORFORM_MONGO__URI (or MONGODB_URI)"),
         ("VAPORFORM_MONGO__DATABASE", "my database", "without spaces"),
@@ -159,6 +162,29 @@ def test_an_account_in_the_environment_selects_no_engine(monkeypatch: pytest.Mon
     assert (load().sandbox, load().store) == ("local", "sqlite")
 
 
+def test_the_daytona_account_is_named_by_its_own_variables_or_by_the_usual_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("VAPORFORM_SANDBOX", "daytona")
+    monkeypatch.setenv("DAYTONA_API_KEY", "dtn_usual")
+    monkeypatch.setenv("DAYTONA_API_URL", "https://usual.example/api/")
+    assert (load().daytona.api_key.get_secret_value(), load().daytona.api_url) == (
+        "dtn_usual",
+        "https://usual.example/api",
+    )
+    monkeypatch.setenv("VAPORFORM_DAYTONA__API_KEY", "dtn_own")
+    monkeypatch.setenv("VAPORFORM_DAYTONA__API_URL", "http://127.0.0.1:3000/prefix/api")
+    assert load().daytona.api_key.get_secret_value() == "dtn_own"
+    assert load().daytona.api_url == "http://127.0.0.1:3000/prefix/api"
+    assert "dtn" not in repr(load())
+
+
+def test_an_image_and_a_snapshot_are_not_both_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VAPORFORM_DAYTONA__IMAGE", "debian:12")
+    (fault,) = faults_of(monkeypatch, VAPORFORM_DAYTONA__SNAPSHOT="warm")
+    assert "set one of them" in fault
+
+
 def test_the_mongo_server_is_named_by_its_own_variable_or_by_the_usual_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VAPORFORM_STORE", "mongo")
     monkeypatch.setenv("MONGODB_URI", "mongodb://usual/")
@@ -204,7 +230,8 @@ def test_only_the_settings_read_the_environment() -> None:
         if "inside" not in path.parts
         and ("os.environ" in (text := path.read_text(encoding="utf-8")) or "getenv" in text)
     ]
-    assert reading == ["settings.py"]
+    # The SDK's adapter says there what the SDK would otherwise read from a `.env` in the working directory.
+    assert sorted(reading) == ["sandboxes/daytona/service.py", "settings.py"]
 
 
 def test_bad_settings_end_the_server_with_status_2_and_every_fault_on_stderr() -> None:

@@ -39,22 +39,33 @@ async def server(data: Path, wire: Wire, database: str) -> AsyncGenerator[tuple[
         yield manager, provider, store
 
 
-async def test_a_write_waits_for_a_store_that_is_down_once_and_a_sync_follows_when_it_is_back(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_silent", [False, True])
+async def test_a_write_waits_for_a_store_that_is_down_once_and_a_sync_follows_when_it_is_back(
+    tmp_path: Path, is_silent: bool
+) -> None:
     with mongod.dropped(mongod.shared.uri()) as name:
         async with wire_to(mongod.shared.uri()) as wire, server(tmp_path, wire, name) as (manager, _, store):
             workspace = await opened(manager)
             assert (await workspace.write(path("before.txt"), b"1", made_by="test")).mirrored
-            await wire.stop()
+            if is_silent:
+                wire.freeze()
+            else:
+                await wire.stop()
+            began = time.monotonic()
             first = await workspace.write(path("first.txt"), b"2", made_by="test")
             assert not first.mirrored
             assert "MongoDB" in (first.mirror_error or "")
+            assert time.monotonic() - began < 9  # a command that is not answered would be waited for ten seconds
             began = time.monotonic()
             for number in range(5):
                 assert not (await workspace.write(path(f"{number}.txt"), b"3", made_by="test")).mirrored
             assert time.monotonic() - began < 5 * 1.5  # what looking for the server once would cost
             assert await shell(workspace, "cat first.txt 4.txt; echo 5 > made.txt") == "23"
             assert workspace.mirror_state().pending
-            await wire.start()
+            if is_silent:
+                wire.thaw()
+            else:
+                await wire.start()
 
             async def is_mirrored() -> bool:
                 return not workspace.mirror_state().pending

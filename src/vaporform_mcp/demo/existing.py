@@ -47,8 +47,8 @@ async def take_over_a_project(scene: Scene, source: Repository | Folder) -> str 
     if recipe.install:
         await _run(scene, recipe.install)
     again = await _complete(scene)
-    expect(again == url, f"the preview is at {again} now, expected {url}")
-    return url
+    scene.expect_same_place(url, again)
+    return again
 
 
 async def _bring_in(scene: Scene, source: Repository | Folder) -> None:

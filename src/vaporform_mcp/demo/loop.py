@@ -26,8 +26,7 @@ async def make_an_application(scene: Scene) -> str | None:
     await _test_and_mend(scene, sample)
     url = await _serve(scene, sample)
     await _finish(scene, url)
-    await _lose_and_heal(scene, sample, url)
-    return url
+    return await _lose_and_heal(scene, sample, url)
 
 
 async def _test_and_mend(scene: Scene, sample: Sample) -> None:
@@ -57,7 +56,7 @@ async def _finish(scene: Scene, url: str) -> None:
     await scene.agent.call("attempt_completion", "", check, result="A shopping list with a page, a form and tests.")
 
 
-async def _lose_and_heal(scene: Scene, sample: Sample, url: str) -> None:
+async def _lose_and_heal(scene: Scene, sample: Sample, url: str) -> str:
     scene.tell.chapter("The sandbox is destroyed; the agent goes on as if nothing had been")
     await scene.lose_the_sandbox(url)
     agent = scene.agent
@@ -67,8 +66,9 @@ async def _lose_and_heal(scene: Scene, sample: Sample, url: str) -> None:
     scene.tell.note(f"The answer begins: {notice}")
     await agent.call("read_file", sample.kept_file, _holds(_ITEM), path=sample.kept_file)
     again = await _start_server(scene, sample)
-    expect(again == url, f"the preview is at {again} now, expected {url}")
-    await scene.visitor.visits(url, _shows(_ITEM_ON_PAGE), patient=True)
+    scene.expect_same_place(url, again)
+    await scene.visitor.visits(again, _shows(_ITEM_ON_PAGE), patient=True)
+    return again
 
 
 async def _start_server(scene: Scene, sample: Sample) -> str:

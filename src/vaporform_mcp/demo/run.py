@@ -67,7 +67,13 @@ async def run_demo(
             async def destroy() -> None:
                 await app.destroy_sandbox(placed, workspace)
 
-            scene = Scene(agent=agent, visitor=Visitor(tell), tell=tell, destroy=destroy)
+            scene = Scene(
+                agent=agent,
+                visitor=Visitor(tell),
+                tell=tell,
+                destroy=destroy,
+                keeps_previews=settings.sandbox == "local",
+            )
             # What is raised inside the client's context would come out of it wrapped.
             try:
                 url = await (take_over_a_project(scene, source) if source else make_an_application(scene))

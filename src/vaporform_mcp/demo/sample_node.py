@@ -81,7 +81,7 @@ const server = createServer(async (request, response) => {
   if (request.method === "POST") {
     try {
       keep(add(load(), (await body(request)).get("item") ?? ""));
-      response.writeHead(303, { location: "/" }).end();
+      response.writeHead(303, { location: "./" }).end();
     } catch (error) {
       response.writeHead(400).end(error.message);
     }

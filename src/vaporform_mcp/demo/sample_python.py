@@ -91,7 +91,7 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(400, str(error).encode(), "text/plain")
         else:
             self.send_response(303)
-            self.send_header("location", "/")
+            self.send_header("location", "./")
             self.send_header("content-length", "0")
             self.end_headers()
 

@@ -26,6 +26,7 @@ class Scene:
     visitor: Visitor
     tell: Teller
     destroy: Callable[[], Awaitable[None]]
+    keeps_previews: bool
 
     async def open(self, **arguments: object) -> Answer:
         """Open the workspace, and tell which isolation is in force and what it leaves open."""
@@ -46,6 +47,11 @@ class Scene:
         conclude(self.tell, "destroy", "the sandbox", began=began, check=lambda: "processes and files are gone")
         if url is not None:
             await self.visitor.visits(url, _nobody)
+
+    def expect_same_place(self, before: str | None, now: str | None) -> None:
+        """A preview of this computer's is where it was; one for others is its sandbox's. Raises `Differs`."""
+        same = now == before if self.keeps_previews else (now is None) == (before is None)
+        expect(same, f"the preview is at {now} now, expected {before}")
 
 
 def exited(code: int) -> Callable[[Answer], str]:

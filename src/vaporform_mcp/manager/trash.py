@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import anyio
 
+from vaporform_mcp.care.unfinished import forget_unfinished
 from vaporform_mcp.errors import Conflict, NotFound, StoreUnavailable, VaporformError
 from vaporform_mcp.locks import HostLock
 from vaporform_mcp.sandboxes.base import Provider
@@ -60,8 +61,12 @@ class Trash:
             return await self._store.update_workspace(replace(latest, deleted_at=None))
 
     async def purge(self, owner: str) -> None:
-        """Forget what has been in it for longer than `TRASH_DAYS`; what cannot be forgotten now waits for the next."""
+        """Forget what has been in it for longer than `TRASH_DAYS`, and what killed imports have left; what cannot be
+        forgotten now waits for the next.
+        """
         before = time.time() - TRASH_DAYS * _DAY_S
+        with anyio.move_on_after(FORGET_LIMIT_S):
+            await forget_unfinished(self._store, owner, now=time.time())
         for record in await self._store.list_workspaces(owner, deleted=True):
             if record.deleted_at is not None and record.deleted_at < before:
                 try:

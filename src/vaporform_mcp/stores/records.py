@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
+from dataclasses import asdict, fields
+from typing import Any
 
 from vaporform_mcp.errors import Conflict, NotFound
-from vaporform_mcp.types import Spec, WorkspaceName, WorkspaceRecord
+from vaporform_mcp.types import Resources, Spec, WorkspaceName, WorkspaceRecord
 
 __all__ = ["Row", "deleted_for_good", "from_row", "name_is_taken", "not_there", "to_row", "was_changed"]
 
@@ -16,7 +17,11 @@ Row = tuple[str, str, str, float, float, float | None, int, str]
 
 def to_row(record: WorkspaceRecord) -> Row:
     rest = {
-        "spec": {**{each.name: getattr(record.spec, each.name) for each in fields(Spec)}, "env": dict(record.spec.env)},
+        "spec": {
+            **{each.name: getattr(record.spec, each.name) for each in fields(Spec)},
+            "env": dict(record.spec.env),
+            "resources": asdict(record.spec.resources) if record.spec.resources is not None else None,
+        },
         "sandbox_id": record.sandbox_id,
         "imported": record.imported,
         "previews": {str(inner): outer for inner, outer in record.previews.items()},
@@ -43,7 +48,7 @@ def from_row(row: Row) -> WorkspaceRecord:
         id=id_,
         owner=owner,
         name=WorkspaceName(name),
-        spec=Spec(**rest["spec"]),
+        spec=_spec(rest["spec"]),
         created_at=created_at,
         last_used_at=last_used_at,
         sandbox_id=rest["sandbox_id"],
@@ -55,6 +60,11 @@ def from_row(row: Row) -> WorkspaceRecord:
         deleted_at=deleted_at,
         version=version,
     )
+
+
+def _spec(kept: dict[str, Any]) -> Spec:
+    resources = kept.pop("resources", None)  # records of the first versions have none
+    return Spec(**kept, resources=Resources(**resources) if resources is not None else None)
 
 
 def name_is_taken(record: WorkspaceRecord) -> Conflict:

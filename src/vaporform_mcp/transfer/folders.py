@@ -40,11 +40,13 @@ class Incoming:
 class Folder:
     """Paths are looked up part by part below an open descriptor, so that a link on the way is met, not followed.
 
-    Each method blocks, and raises `OSError` as the system does; `told` says it in words.
+    Each method blocks, and raises `OSError` as the system does; `told` says it in words. What the user's umask takes
+    from files that programs make, it takes from those that are written here.
     """
 
-    def __init__(self, root: int) -> None:
+    def __init__(self, root: int, umask: int) -> None:
         self._root = root
+        self._permissions = _PERMISSIONS & ~umask
 
     def write(self, path: WorkspacePath, content: bytes, *, mode: int, mtime: float | None = None) -> None:
         """Put a file there, whole or not at all, in the place of a file or link of that name."""
@@ -77,7 +79,7 @@ class Folder:
             left = left[os.write(incoming.file, left) :]
 
     def finish(self, incoming: Incoming, *, mode: int, mtime: float | None = None) -> None:
-        os.fchmod(incoming.file, mode & _PERMISSIONS)
+        os.fchmod(incoming.file, mode & self._permissions)
         if mtime is not None:
             os.utime(incoming.file, (mtime, mtime))
         os.rename(incoming.temporary, incoming.name, src_dir_fd=incoming.parent, dst_dir_fd=incoming.parent)
@@ -184,7 +186,7 @@ def open_folder(path: Path, *, to_write: bool = False) -> Generator[Folder]:
     try:
         if to_write:
             _hold(root)
-        yield Folder(root)
+        yield Folder(root, _umask())
     finally:
         os.close(root)
 
@@ -215,6 +217,13 @@ def told(error: OSError, what: str) -> VaporformError:
             )
         case _:
             return InvalidArgument(f"{what} cannot be used: {error.strerror}", hint=_ANOTHER)
+
+
+def _umask() -> int:
+    """It cannot be asked for without being set: for that moment to one that lets nobody else have anything."""
+    umask = os.umask(0o077)
+    os.umask(umask)
+    return umask
 
 
 def _temporary(name: str) -> str:

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import anyio
 
+from vaporform_mcp.care.unfinished import forget_unfinished, importer_for
 from vaporform_mcp.errors import Conflict, InvalidArgument, VaporformError
 from vaporform_mcp.history import parse_label
 from vaporform_mcp.stores.base import OnProgress, Store
@@ -67,8 +68,8 @@ async def import_workspace(
 ) -> Copied:
     """Take a workspace over under a new id, so that no sandbox of another one is taken for its own.
 
-    Until it is complete it lies in the trash, which forgets by itself what a killed import has left there. What the
-    other machine knew of itself (sandbox, ports, commands that were run) stays behind.
+    Until it is complete it is nobody's; what a killed import has left is forgotten by a later one, or when workspaces
+    are listed, after a day. What the other machine knew of itself (sandbox, ports, commands that were run) stays here.
 
     Raises:
         Conflict: the owner has a workspace of that name.
@@ -76,11 +77,12 @@ async def import_workspace(
     if await target.get_workspace(owner, name) is not None:
         raise Conflict(f"there is a workspace {name} already", hint="Give another name: `import FILE NAME`.")
     now = time.time()
+    await forget_unfinished(target, owner, now=now)
     spec = Spec(provider=provider, git_url=record.spec.git_url, git_branch=record.spec.git_branch)
     made = await target.create_workspace(
         WorkspaceRecord(
             id=uuid.uuid4().hex[:16],
-            owner=owner,
+            owner=importer_for(owner),
             name=name,
             spec=spec,
             created_at=record.created_at,
@@ -96,7 +98,7 @@ async def import_workspace(
                 f"the content of {copied.lost[0].path!r} cannot be had from it",
                 hint="Nothing was imported. Have it exported again.",
             )
-        await target.update_workspace(replace(made, deleted_at=None))
+        await target.update_workspace(replace(made, owner=owner, deleted_at=None))
     return copied
 
 
@@ -109,5 +111,5 @@ async def _undone_on_failure(target: Store, made: WorkspaceRecord) -> AsyncGener
             try:
                 await target.delete_workspace(made.id, version=made.version)
             except VaporformError as error:
-                failure.add_note(f"what was imported is left in the trash: {error.message}")
+                failure.add_note(f"what was imported is left for a day: {error.message}")
         raise

@@ -10,7 +10,7 @@ from pydantic.alias_generators import to_camel
 
 from tests.emulators.daytona.machine.wire import Refusal
 
-__all__ = ["BuildInfo", "CreateSandbox", "Labels", "Network", "Resize", "read_body"]
+__all__ = ["BuildInfo", "CreateSandbox", "CreateSnapshot", "Labels", "Named", "Network", "Resize", "read_body"]
 
 
 class Body(BaseModel):
@@ -47,6 +47,19 @@ class CreateSandbox(Body):
     @property
     def names_resources(self) -> bool:
         return any(each is not None for each in (self.cpu, self.gpu, self.memory, self.disk))
+
+
+class CreateSnapshot(Body):
+    name: str = Field(min_length=1)
+    image_name: str | None = None
+    build_info: BuildInfo | None = None
+    cpu: int | None = Field(default=None, ge=1)
+    memory: int | None = Field(default=None, ge=1)
+    disk: int | None = Field(default=None, ge=1)
+
+
+class Named(Body):
+    name: str | None = Field(default=None, min_length=1)
 
 
 class Labels(Body):

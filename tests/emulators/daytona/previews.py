@@ -25,7 +25,7 @@ __all__ = ["Previews"]
 _PATH = "/preview/"
 _GUARDED_PORTS = frozenset({2280, 22222, 33333})  # toolbox, terminal and recordings, never open to all
 _TOKEN_HEADER = "X-Daytona-Preview-Token"
-_TOKEN_QUERY = "DAYTONA_SANDBOX_AUTH_KEY"
+_TOKEN_QUERY = "DAYTONA_SANDBOX_AUTH_KEY"  # also the name of a cookie
 _SKIP_HEADER = "X-Daytona-Skip-Preview-Warning"
 _ACCEPTED = "daytona-preview-page-accepted"
 _ACCEPT_PATH = "accept-daytona-preview-warning"
@@ -161,7 +161,7 @@ class Previews:
         given = (
             request.headers.get(_TOKEN_HEADER),
             request.query.get(_TOKEN_QUERY),
-            request.cookies.get(f"{_TOKEN_QUERY}-{sandbox.id}"),
+            request.cookies.get(_TOKEN_QUERY),
         )
         if (sandbox.public and port not in _GUARDED_PORTS) or sandbox.token in given:
             return sandbox

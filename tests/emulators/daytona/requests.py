@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from collections import deque
 from dataclasses import asdict, dataclass
@@ -12,12 +13,12 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from tests.emulators.daytona.clock import Clock, stamp
-from tests.emulators.daytona.faults import Faults
+from tests.emulators.daytona.faults import Fault, Faults
 from tests.emulators.daytona.limits import Rates
 from tests.emulators.daytona.machine.wire import Refusal
 from tests.emulators.daytona.version import Daemon
 
-__all__ = ["CONTROL", "Entry", "Gate", "Streamed", "preview_place", "route_of"]
+__all__ = ["CONTROL", "Cutter", "Entry", "Gate", "Streamed", "preview_place", "route_of"]
 
 CONTROL = "/_emulator"
 _PLACE = re.compile(r"(\d{1,5})-([0-9A-Za-z-]{8,})")
@@ -104,7 +105,7 @@ class Gate:
     async def _pass(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         fault = self._faults.take(route_of(request), _sandbox_of(request))
         await anyio.sleep(self.latency_s + (fault.delay_s if fault else 0))
-        if fault is None or fault.close_code is not None:
+        if fault is None or fault.close_code is not None or fault.drop == "during":
             if fault is not None:
                 request["fault"] = fault
             return await self._allowed(request, handler)
@@ -139,6 +140,10 @@ class Gate:
             return await handler(request)
         except Refusal as refusal:
             return self._tell(request, refusal)
+        except json.JSONDecodeError:
+            return self._tell(request, Refusal(400, "invalid request body", "BAD_REQUEST"))
+        except ConnectionResetError:
+            return _cut(request)
         except web.HTTPException as error:
             return self._tell(request, Refusal(error.status, f"Cannot {request.method} {request.path}"))
 
@@ -173,10 +178,32 @@ class Streamed(web.StreamResponse):
     """An answer that goes out in parts, and knows how much of it has."""
 
     sent_bytes = 0
+    cutter: Cutter | None = None
 
     async def write(self, data: bytes | bytearray | memoryview) -> None:
         await super().write(data)
         self.sent_bytes += len(data)
+        if self.cutter is not None:
+            self.cutter.passed(len(data))
+
+
+class Cutter:
+    """Cuts a connection in the middle of what goes through it, where a fault says so."""
+
+    def __init__(self, request: web.Request) -> None:
+        fault: object = request.get("fault")
+        self._request = request
+        self._left = fault.after_bytes if isinstance(fault, Fault) and fault.drop == "during" else None
+
+    def passed(self, count: int) -> None:
+        """Raises `ConnectionError` where that was enough."""
+        if self._left is None:
+            return
+        self._left -= count
+        if self._left < 0:
+            if self._request.transport is not None:
+                self._request.transport.abort()
+            raise ConnectionResetError
 
 
 def _sent(response: web.StreamResponse) -> int:

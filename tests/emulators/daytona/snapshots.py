@@ -1,17 +1,24 @@
-"""Snapshots: prepared machines that sandboxes are made from."""
+"""Snapshots: prepared machines that sandboxes are made from, built of an image or saved from a sandbox."""
 
 from __future__ import annotations
 
+import shutil
 import uuid
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from tests.emulators.daytona.clock import Clock
-from tests.emulators.daytona.images import DEFAULT_IMAGE, Image, find_image
-from tests.emulators.daytona.machine.wire import Refusal
+import anyio
+from anyio.abc import TaskGroup
 
-__all__ = ["Snapshot", "Snapshots"]
+from tests.emulators.daytona.clock import Clock, stamp
+from tests.emulators.daytona.images import DEFAULT_IMAGE, Image, find_image
+from tests.emulators.daytona.lifecycle import Lifecycle
+from tests.emulators.daytona.machine.wire import Refusal
+from tests.emulators.daytona.machines import copy_files
+from tests.emulators.daytona.records import ORGANIZATION, Sandbox
+
+__all__ = ["Snapshot", "Snapshots", "show_snapshot"]
 
 _DEFAULT = "daytona-small"
 
@@ -37,16 +44,27 @@ class Snapshot:
 
 
 class Snapshots:
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+    """All that there are; what they hold lies below `folder`."""
+
+    def __init__(self, lifecycle: Lifecycle, folder: Path, tasks: TaskGroup) -> None:
+        self._lifecycle = lifecycle
+        self._folder = folder
+        self._tasks = tasks
         self._known: dict[str, Snapshot] = {}
         self.reset()
 
+    @property
+    def _clock(self) -> Clock:
+        return self._lifecycle.clock
+
     def reset(self) -> None:
         """The service's own is all that there is."""
-        now = self._clock.now()
-        default = Snapshot(name=_DEFAULT, image=find_image(DEFAULT_IMAGE), created=now, updated=now, general=True)
-        self._known = {default.id: default}
+        self._known.clear()
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self._add(_DEFAULT, find_image(DEFAULT_IMAGE)).general = True
+
+    def all(self) -> list[Snapshot]:
+        return sorted(self._known.values(), key=lambda each: (each.created, each.id), reverse=True)
 
     def find(self, id_or_name: str) -> Snapshot:
         for snapshot in self._known.values():
@@ -64,3 +82,86 @@ class Snapshots:
             raise Refusal(400, f"Snapshot {snapshot.name} is {snapshot.state}")
         snapshot.used = self._clock.now()
         return snapshot
+
+    def _add(self, name: str, image: Image) -> Snapshot:
+        if any(each.name == name for each in self._known.values()):
+            raise Refusal(409, f"Snapshot with name {name} already exists")
+        now = self._clock.now()
+        snapshot = Snapshot(name=name, image=image, created=now, updated=now)
+        self._known[snapshot.id] = snapshot
+        return snapshot
+
+    def build(self, name: str, image: str, *, cpu: int | None, memory: int | None, disk: int | None) -> Snapshot:
+        """Of an image; answered at once and done in the background."""
+        snapshot = self._add(name, find_image(image))
+        snapshot.cpu, snapshot.memory, snapshot.disk = cpu or 1, memory or 1, disk or 3
+        snapshot.state = "building"
+        self._tasks.start_soon(self._build, snapshot)
+        return snapshot
+
+    async def _build(self, snapshot: Snapshot) -> None:
+        await anyio.sleep(self._lifecycle.timings["building_snapshot"])
+        snapshot.error_reason = snapshot.image.failure or None
+        self._set(snapshot, "build_failed" if snapshot.image.failure else "active")
+
+    def save(self, sandbox: Sandbox, name: str) -> None:
+        """Of a sandbox's files, which it may not change meanwhile."""
+        if sandbox.state not in {"started", "stopped"}:
+            raise Refusal(400, "Sandbox must be started or stopped to create a snapshot")
+        snapshot = self._add(name, sandbox.image)
+        snapshot.cpu, snapshot.memory, snapshot.disk = sandbox.cpu, sandbox.memory, sandbox.disk
+        snapshot.source, snapshot.state = sandbox.id, "building"
+        self._lifecycle.borrow(sandbox, "snapshotting", lambda: self._save(sandbox, snapshot))
+
+    async def _save(self, sandbox: Sandbox, snapshot: Snapshot) -> None:
+        files = self._folder / snapshot.id
+        await anyio.to_thread.run_sync(copy_files, self._lifecycle.machines.root(sandbox.id), files)
+        snapshot.files = files
+        self._set(snapshot, "active")
+
+    def delete(self, snapshot: Snapshot) -> None:
+        if snapshot.general:
+            raise Refusal(403, "You cannot delete a general snapshot")
+        self._set(snapshot, "removing")
+        self._tasks.start_soon(self._delete, snapshot)
+
+    async def _delete(self, snapshot: Snapshot) -> None:
+        await anyio.sleep(self._lifecycle.timings["destroying"])
+        if snapshot.files is not None:
+            await anyio.to_thread.run_sync(lambda: shutil.rmtree(self._folder / snapshot.id, ignore_errors=True))
+        self._known.pop(snapshot.id, None)
+
+    def activate(self, snapshot: Snapshot) -> None:
+        if snapshot.state != "inactive":
+            raise Refusal(400, f"Snapshot {snapshot.name} is not inactive")
+        self._set(snapshot, "active")
+
+    def deactivate(self, snapshot: Snapshot) -> None:
+        """As weeks without use do."""
+        self._set(snapshot, "inactive")
+
+    def _set(self, snapshot: Snapshot, state: str) -> None:
+        snapshot.state = state
+        snapshot.updated = self._clock.now()
+
+
+def show_snapshot(snapshot: Snapshot) -> dict[str, object]:
+    return {
+        "id": snapshot.id,
+        "organizationId": ORGANIZATION,
+        "general": snapshot.general,
+        "name": snapshot.name,
+        "imageName": snapshot.image.name,
+        "state": snapshot.state,
+        "size": 0.5,
+        "entrypoint": None,
+        "cpu": snapshot.cpu,
+        "gpu": 0,
+        "mem": snapshot.memory,
+        "disk": snapshot.disk,
+        "errorReason": snapshot.error_reason,
+        "createdAt": stamp(snapshot.created),
+        "updatedAt": stamp(snapshot.updated),
+        "lastUsedAt": stamp(snapshot.used) if snapshot.used else None,
+        "sourceSandboxId": snapshot.source,
+    }

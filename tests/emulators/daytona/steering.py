@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from fnmatch import fnmatchcase
 
+import anyio
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict
 
@@ -14,6 +16,7 @@ from tests.emulators.daytona.faults import Fault, Faults
 from tests.emulators.daytona.lifecycle import Lifecycle, Outcome
 from tests.emulators.daytona.limits import Limits
 from tests.emulators.daytona.listing import Freshness
+from tests.emulators.daytona.machine.wire import Refusal
 from tests.emulators.daytona.previews import Previews
 from tests.emulators.daytona.requests import CONTROL, Gate
 from tests.emulators.daytona.snapshots import Snapshots
@@ -41,7 +44,8 @@ class Settings(_Shape):
     `timings` are seconds by state; `real_timings` is the service's own pace. `rates` are requests a minute by
     throttler, `total_…` what the organization may have, `may_set_networks` what the smallest tiers may not.
     `lists` says how fresh they are, `toolbox_url` what is shown as the toolbox's address, `preview_warning` whether
-    browsers are warned. `daemon` is the version that the toolbox behaves like.
+    browsers are warned. `hosts` are names that sandboxes reach at addresses of a test's own. `daemon` is the version
+    that the toolbox behaves like.
     """
 
     latency_s: float | None = None
@@ -56,6 +60,7 @@ class Settings(_Shape):
     lists: Freshness | None = None
     toolbox_url: str | None = None
     preview_warning: bool | None = None
+    hosts: dict[str, str] | None = None
     daemon: Version | None = None
 
 
@@ -85,10 +90,12 @@ class Steering:
     def routes(self) -> list[web.RouteDef]:
         return [
             web.post(f"{CONTROL}/faults", self.add_fault),
+            web.get(f"{CONTROL}/routes", self.get_routes),
             web.delete(f"{CONTROL}/faults", self.clear_faults),
             web.post(f"{CONTROL}/outcomes", self.add_outcome),
             web.post(CONTROL + "/sandboxes/{sandbox}", self.happen),
             web.delete(CONTROL + "/sandboxes/{sandbox}", self.vanish),
+            web.post(CONTROL + "/snapshots/{snapshot}/deactivate", self.deactivate),
             web.post(f"{CONTROL}/settings", self.change_settings),
             web.post(f"{CONTROL}/clock", self.advance_clock),
             web.get(f"{CONTROL}/requests", self.get_requests),
@@ -98,7 +105,15 @@ class Steering:
         ]
 
     async def add_fault(self, request: web.Request) -> web.Response:
-        return web.json_response({"id": self._faults.add(await read_body(request, Fault))})
+        fault = await read_body(request, Fault)
+        if not any(fnmatchcase(name, fault.route) for name in _served(request)):
+            raise Refusal(400, f"No route is called {fault.route}")
+        self._faults.add(fault)
+        return web.Response()
+
+    async def get_routes(self, request: web.Request) -> web.Response:
+        """The names of the service's own routes."""
+        return web.json_response(_served(request))
 
     async def clear_faults(self, _request: web.Request) -> web.Response:
         self._faults.clear()
@@ -117,6 +132,10 @@ class Steering:
         await self._lifecycle.vanish(self._lifecycle.find(request.match_info["sandbox"]))
         return web.Response()
 
+    async def deactivate(self, request: web.Request) -> web.Response:
+        self._snapshots.deactivate(self._snapshots.find(request.match_info["snapshot"]))
+        return web.Response()
+
     async def change_settings(self, request: web.Request) -> web.Response:
         settings = await read_body(request, Settings)
         gate, limits = self._gate, self._lifecycle.limits
@@ -124,6 +143,7 @@ class Steering:
             self._lifecycle.timings.update(REAL)
         self._lifecycle.timings.update(settings.timings or {})
         gate.rates.per_minute.update(settings.rates or {})
+        self._lifecycle.egress.hosts.update(settings.hosts or {})
         if settings.lists is not None:
             self._control.listing.set_freshness(settings.lists)
         for target, name, value in (
@@ -167,18 +187,26 @@ class Steering:
         """As it was at its start: no sandbox, no fault, an empty log."""
         self._faults.clear()
         self._lifecycle.outcomes.clear()
-        for sandbox in self._lifecycle.all():
-            await self._lifecycle.vanish(sandbox)
+        async with anyio.create_task_group() as tasks:
+            for sandbox in self._lifecycle.all():
+                tasks.start_soon(self._lifecycle.vanish, sandbox)
         self._snapshots.reset()
         self._lifecycle.clock.reset()
         self._lifecycle.timings.update(QUICK)
         self._lifecycle.limits = Limits()
+        self._lifecycle.egress.hosts.clear()
         self._control.listing.set_freshness("live")
         self._control.toolbox_url = None
         self._previews.reset()
         self._gate.reset()
         self._daemon.version = "0.226"
         return web.Response()
+
+
+def _served(request: web.Request) -> list[str]:
+    routes = [each for each in request.app.router.routes() if each.resource is not None]
+    own = [each for each in routes if not each.resource or not each.resource.canonical.startswith(CONTROL)]
+    return sorted({each.handler.__name__ for each in own})
 
 
 def _outcome(happening: Happening) -> Outcome:

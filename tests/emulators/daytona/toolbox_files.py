@@ -6,17 +6,25 @@ import json
 from collections.abc import Mapping
 from urllib.parse import quote
 
-from aiohttp import BodyPartReader, web
+from aiohttp import web
 
-from tests.emulators.daytona.machine.wire import DATA, END, JSON, Fields, Refusal, is_fields, is_list, read_result
+from tests.emulators.daytona.machine.wire import (
+    DATA,
+    END,
+    Fields,
+    Refusal,
+    is_fields,
+    is_list,
+    read_result,
+)
 from tests.emulators.daytona.machines import Connection
-from tests.emulators.daytona.requests import Streamed
+from tests.emulators.daytona.requests import Cutter, Streamed
 from tests.emulators.daytona.toolbox import Toolbox, result_of
+from tests.emulators.daytona.uploads import Upload
 
 __all__ = ["Files"]
 
 _BOUNDARY = "DAYTONA-FILE-BOUNDARY"
-_CHUNK = 1 << 16
 
 
 class Files:
@@ -87,13 +95,12 @@ class Files:
 
     async def upload_files(self, request: web.Request) -> web.Response:
         """Each file as it comes; those that can be written are, also where others cannot."""
-        if not request.content_type.startswith("multipart/"):
-            raise Refusal(400, "invalid multipart form", "BAD_REQUEST")
+        upload, cutter = Upload(request.headers.get("Content-Type", "")), Cutter(request)
         async with self._toolbox.connect(request, "files.upload") as connection:
-            try:
-                await _pass_on(request, connection)
-            except (ValueError, AssertionError) as error:
-                raise Refusal(400, "invalid multipart form", "BAD_REQUEST") from error
+            async for chunk in request.content.iter_any():
+                if frames := upload.feed(chunk):
+                    await connection.stream.send(frames)
+                cutter.passed(len(chunk))
             await connection.send(END)
             result = await result_of(connection)
         assert is_fields(result)
@@ -121,30 +128,11 @@ class Files:
             raise Refusal(400, "paths are required", "BAD_REQUEST")
         async with self._toolbox.connect(request, "files.download", {"paths": paths}) as connection:
             response = Streamed(headers={"Content-Type": f"multipart/form-data; boundary={_BOUNDARY}"})
+            response.cutter = Cutter(request)
             await response.prepare(request)
             await _send_parts(request, connection, response)
             await response.write(f"--{_BOUNDARY}--\r\n".encode())
             return response
-
-
-async def _pass_on(request: web.Request, connection: Connection) -> None:
-    path = ""
-    async for part in await request.multipart():
-        if not isinstance(part, BodyPartReader):
-            raise ValueError("a part within a part")  # noqa: TRY004  # a wrong form, not a wrong type
-        name = part.name or ""
-        if name.endswith(".path"):
-            path = (await part.read()).decode("utf-8", "surrogateescape")
-        elif name.endswith(".file"):
-            # A file whose path has not come yet is written nowhere.
-            if path:
-                await connection.send(JSON, json.dumps({"path": path}).encode())
-            while chunk := await part.read_chunk(_CHUNK):
-                if path:
-                    await connection.send(DATA, chunk)
-            if path:
-                await connection.send(END)
-            path = ""
 
 
 async def _send_parts(request: web.Request, connection: Connection, response: web.StreamResponse) -> None:

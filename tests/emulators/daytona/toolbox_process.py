@@ -1,4 +1,4 @@
-"""The toolbox's routes for commands, places and ports."""
+"""The toolbox's routes for commands, places, ports and repositories."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 
 from aiohttp import web
 
-from tests.emulators.daytona.machine.wire import DATA, Fields, Refusal, is_fields, read_result
+from tests.emulators.daytona.machine.wire import DATA, Fields, is_fields, read_result
 from tests.emulators.daytona.toolbox import Toolbox
 
 __all__ = ["Process"]
@@ -21,15 +21,13 @@ class Process:
             web.post(f"{prefix}/process/execute", self.execute),
             web.get(f"{prefix}/work-dir", self.get_work_dir),
             web.get(f"{prefix}/user-home-dir", self.get_home_dir),
+            web.post(f"{prefix}/git/clone", self.clone_repository),
             web.get(f"{prefix}/port", self.list_ports),
             web.get(prefix + "/port/{port:\\d+}/in-use", self.is_port_in_use),
         ]
 
     async def execute(self, request: web.Request) -> web.Response:
-        try:
-            fields: Fields = json.loads(await request.read())
-        except ValueError:
-            raise Refusal(400, "invalid request body", "BAD_REQUEST") from None
+        fields: Fields = json.loads(await request.read())
         output = bytearray()
         async with self._toolbox.connect(request, "process.execute", fields) as connection:
             while (got := await connection.receive())[0] == DATA:
@@ -48,6 +46,13 @@ class Process:
         places = await self._toolbox.ask(request, "places")
         assert is_fields(places)
         return web.json_response({"dir": places[which]})
+
+    async def clone_repository(self, request: web.Request) -> web.Response:
+        fields: Fields = json.loads(await request.read())
+        if not self._toolbox.daemon.hosted:
+            fields.pop("depth", None)
+        await self._toolbox.ask(request, "git.clone", fields)
+        return web.Response()
 
     async def list_ports(self, request: web.Request) -> web.Response:
         return web.json_response(await self._toolbox.ask(request, "ports.list"))

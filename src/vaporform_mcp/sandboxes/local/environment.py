@@ -2,34 +2,15 @@
 
 from __future__ import annotations
 
+from vaporform_mcp.sandboxes.supervised.environment import NOBODY_IS_THERE, UNBUFFERED
+
 __all__ = ["command_environment"]
 
 # No networks, and no brackets around ::1: httpx cannot parse them.
 _DIRECT = "localhost,127.0.0.1,::1,0.0.0.0,.localhost"
 
-# Questions that nobody would answer, and output that says nothing about the work.
-_NOBODY_IS_THERE = {
-    "GIT_TERMINAL_PROMPT": "0",
-    "GIT_EDITOR": "true",
-    "PAGER": "cat",
-    "GIT_PAGER": "cat",
-    "BROWSER": "none",
-    "COREPACK_ENABLE_DOWNLOAD_PROMPT": "0",
-    "NG_CLI_ANALYTICS": "false",
-    "NUXT_TELEMETRY_DISABLED": "1",
-    "NEXT_TELEMETRY_DISABLED": "1",
-    "ASTRO_TELEMETRY_DISABLED": "1",
-    "DO_NOT_TRACK": "1",
-    "PIP_NO_INPUT": "1",
-    "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-    "npm_config_audit": "false",
-    "npm_config_fund": "false",
-    "npm_config_update_notifier": "false",
-}
-
 _WHERE_THINGS_GO = {
-    # What a server prints must be there when its log is looked at, not when a buffer is full.
-    "PYTHONUNBUFFERED": "1",
+    **UNBUFFERED,
     # The system's packages are read-only here, so that pip installs into the home and can break nothing.
     "PIP_BREAK_SYSTEM_PACKAGES": "1",
     # `npm install -g` too goes into the home, whose .local/bin is on the PATH.
@@ -55,7 +36,7 @@ def command_environment(*, proxy_port: int | None, certificates: str | None) -> 
     Not set on purpose: CI, which makes warnings errors and turns colours on; NO_COLOR, of which Node warns in every
     process that a test runner starts with FORCE_COLOR (output that is no terminal has no colours anyway).
     """
-    variables = {**_NOBODY_IS_THERE, **_WHERE_THINGS_GO}
+    variables = {**NOBODY_IS_THERE, **_WHERE_THINGS_GO}
     if proxy_port is not None:
         variables |= _proxy_variables(proxy_port)
     if certificates is not None:

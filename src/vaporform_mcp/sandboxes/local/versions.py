@@ -5,18 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import re
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import anyio
 
-from vaporform_mcp.errors import VaporformError
-from vaporform_mcp.sandboxes.base import Command
 from vaporform_mcp.sandboxes.local.bubblewrap import Bind
 from vaporform_mcp.sandboxes.local.config import Level
 from vaporform_mcp.sandboxes.local.sandbox import LocalSandbox
+from vaporform_mcp.sandboxes.supervised.programs import ASKED, ask_versions
 
 __all__ = ["Versions"]
 
@@ -26,18 +24,6 @@ _KEPT_S = 24 * 3600.0
 """A launcher may start another version than yesterday without having changed itself."""
 
 _MAX_KEPT_BYTES = 65_536
-
-_ASK_S = 20.0
-_EACH_S = 8
-
-_LONG_OPTION = (
-    *("python3", "node", "npm", "git", "gcc", "clang", "make", "cmake", "cargo", "rustc", "ruby", "php", "uv", "pnpm"),
-    *("yarn", "bun", "deno", "mvn", "gradle", "dotnet", "rg", "jq", "curl", "sqlite3"),
-)
-_ASKED = {**dict.fromkeys(_LONG_OPTION, "--version"), "go": "version", "java": "-version"}
-
-_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-_NUMBER = re.compile(r"\d+(?:\.\d+)+[\w.+-]*|\d+")
 
 
 class Versions:
@@ -62,7 +48,7 @@ class Versions:
                 self._found[level] = self._kept(programs)
                 if not self._found[level]:
                     own = path if level == "namespaces" else f"{sandbox.tools}:{host_path}"
-                    self._found[level] = await _ask(sandbox, own)
+                    self._found[level] = await ask_versions(sandbox, path=own, cwd=sandbox.scratch)
                     self._keep(programs, self._found[level])
             return self._found[level]
 
@@ -91,7 +77,7 @@ def _fingerprint(path: str, binds: Sequence[Bind]) -> str:
     """What changes when a program comes, goes or is replaced; packages set the time of modification as they like."""
     digest = hashlib.sha256()
     for folder in path.split(":"):
-        for name in _ASKED:
+        for name in ASKED:
             inside = f"{folder}/{name}"
             try:
                 result = _on_host(inside, binds).stat()
@@ -106,25 +92,3 @@ def _on_host(inside: str, binds: Sequence[Bind]) -> Path:
         if inside == bind.target or inside.startswith(f"{bind.target}/"):
             return Path(bind.source + inside.removeprefix(bind.target))
     return Path(inside)
-
-
-async def _ask(sandbox: LocalSandbox, path: str) -> Mapping[str, str]:
-    """All are asked at once, in one command."""
-    lines = [
-        f'command -v {name} >/dev/null && {{ printf "{name}\\t%s\\n" "$(timeout {_EACH_S} {name} {option} 2>&1 '
-        f'</dev/null | head -n 1)" & }}'
-        for name, option in _ASKED.items()
-    ]
-    # Nothing to ask the network about, and nothing to leave in the workspace.
-    command = Command(text="\n".join([*lines, "wait"]), cwd=sandbox.scratch, env={"PATH": path})
-    try:
-        said = await sandbox.ask_program(command, within_s=_ASK_S)
-    except VaporformError:
-        return {}
-    found: dict[str, str] = {}
-    for line in said.decode(errors="replace").splitlines():
-        name, tab, version = line.partition("\t")
-        if tab and name in _ASKED:
-            number = _NUMBER.search(_COLOUR.sub("", version))
-            found[name] = number[0] if number else ""
-    return {name: found[name] for name in _ASKED if name in found}

@@ -12,7 +12,7 @@ from vaporform_mcp.sandboxes.base import Command, CommandResult, OutputChunk, Pr
 from vaporform_mcp.sandboxes.supervised.asking import ANSWER_S, WORKSPACE, Asking, LostMeanwhile
 from vaporform_mcp.sandboxes.supervised.fields import Fields, JsonValue, Malformed
 
-__all__ = ["Commands"]
+__all__ = ["Commands", "lost_result"]
 
 _ID = re.compile(r"(?:(?P<start>[1-9][0-9]{0,8})\.)?(?P<number>[1-9][0-9]{0,8})")
 _MAX_CHUNK = 8 * 1024 * 1024
@@ -78,18 +78,20 @@ class Commands(Asking):
         except LostMeanwhile:
             if not accepted:
                 raise
-            return _lost_result(began)
-        answer = reply.fields
+            return lost_result(began)
+        return self._result(command, reply.fields, reply.data, began)
+
+    def _result(self, command: Command, answer: Fields, data: bytes, began: float) -> CommandResult:
         status = self._status(answer.object("process"))
         head_bytes = answer.number("head_bytes")
-        if not 0 <= head_bytes <= len(reply.data):
+        if not 0 <= head_bytes <= len(data):
             raise Malformed("head_bytes")
         return CommandResult(
             process_id=status.id,
             state=status.state,
             exit_code=status.exit_code,
-            head=reply.data[:head_bytes],
-            tail=reply.data[head_bytes:],
+            head=data[:head_bytes],
+            tail=data[head_bytes:],
             omitted_bytes=answer.number("omitted_bytes"),
             duration_ms=status.duration_ms,
             output_file=None if answer.is_null("output_file") else answer.text("output_file"),
@@ -188,7 +190,7 @@ class Commands(Asking):
         )
 
 
-def _lost_result(began: float) -> CommandResult:
+def lost_result(began: float) -> CommandResult:
     """Of a command whose sandbox ended while it ran: how far it got nobody can tell, so nobody must repeat it."""
     return CommandResult(
         process_id="",

@@ -30,7 +30,7 @@ from vaporform_mcp.sandboxes.supervised.fields import (
 from vaporform_mcp.sandboxes.supervised.inside.wire import FLUSHED_FILES, MAX_FRAME_BYTES
 from vaporform_mcp.types import ROOT, EntryKind, Stat, WorkspacePath
 
-__all__ = ["Files"]
+__all__ = ["Files", "wire_stat", "written"]
 
 MAX_READ_BYTES = MAX_FRAME_BYTES - MAX_FILE_BATCH_BYTES
 """The largest file that one answer carries."""
@@ -80,7 +80,7 @@ class Files(Asking):
             reply = await self.ask("range", fields)
             seen = parse_stat(reply.fields.items("stat"))
             if stat is None:
-                stat = _wire_stat(seen)
+                stat = wire_stat(seen)
             if reply.data:
                 offset += len(reply.data)
                 yield reply.data
@@ -104,7 +104,7 @@ class Files(Asking):
                 "mode": file.mode,
                 "kind": "l" if file.kind is EntryKind.SYMLINK else "f",
                 "size": len(file.content),
-                "expected": _wire_stat(file.expected),
+                "expected": wire_stat(file.expected),
             }
             for file in files
         ]
@@ -113,7 +113,7 @@ class Files(Asking):
             await self.flush()
         paths = [file.path for file in files]
         return [
-            FileFault(path=path, error=parse_fault(one.object("error"))) if "error" in one else _written(path, one)
+            FileFault(path=path, error=parse_fault(one.object("error"))) if "error" in one else written(path, one)
             for path, one in zip(paths, _one_each(reply.fields.objects("files"), paths), strict=True)
         ]
 
@@ -125,7 +125,7 @@ class Files(Asking):
         mode: int | None = None,
         expected: Stat | None = None,
     ) -> FileStat:
-        reply = await self.ask("open", {"path": path, "mode": mode, "expected": _wire_stat(expected)})
+        reply = await self.ask("open", {"path": path, "mode": mode, "expected": wire_stat(expected)})
         upload = reply.fields.number("upload")
         try:
             async for chunk in chunks:
@@ -136,7 +136,7 @@ class Files(Asking):
             await self._abort(upload)
             raise
         await self.flush()
-        return _written(path, reply.fields)
+        return written(path, reply.fields)
 
     async def remove_files(self, paths: Sequence[WorkspacePath]) -> Sequence[FileFault]:
         faults: list[FileFault] = []
@@ -228,7 +228,7 @@ class _Found:
             raise Malformed("more rows than were asked for")
 
 
-def _written(asked: WorkspacePath, fields: Fields) -> FileStat:
+def written(asked: WorkspacePath, fields: Fields) -> FileStat:
     real = fields.text("path")
     return FileStat(path=WorkspacePath(real) if _is_path(real) else asked, stat=parse_stat(fields.items("stat")))
 
@@ -241,7 +241,7 @@ def _looked_at(path: WorkspacePath, item: object) -> FileStat | FileFault | None
     return FileFault(path=path, error=parse_fault(parse_object(item, "stats").object("error")))
 
 
-def _wire_stat(stat: Stat | None) -> JsonValue:
+def wire_stat(stat: Stat | None) -> JsonValue:
     if stat is None:
         return None
     return [_KINDS[stat.kind], stat.size, stat.mode, stat.mtime_ns, stat.ctime_ns, stat.inode]

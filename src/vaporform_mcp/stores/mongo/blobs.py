@@ -150,7 +150,7 @@ async def condemn_damaged(files: Table, damaged: Collection[Digest]) -> None:
         return
     log.error("the database has %d damaged blobs: %s", len(damaged), ", ".join(damaged))
     try:
-        await files.update_named(damaged, {"$set": {"metadata.damaged": True}})
+        await files.update_named(damaged, {"$set": {"metadata.damaged": True}}, also={"metadata.removing": None})
     except StoreUnavailable:
         log.warning("the damage could not be noted in the database", exc_info=True)
 

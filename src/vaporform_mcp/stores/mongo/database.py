@@ -13,8 +13,10 @@ from pymongo.errors import PyMongoError
 
 from vaporform_mcp import __version__
 from vaporform_mcp.errors import StoreUnavailable
-from vaporform_mcp.stores.mongo.failures import NEWER
-from vaporform_mcp.stores.mongo.tables import COMMAND_S, Doc, Table, bounded, together
+from vaporform_mcp.stores.mongo.failures import NEWER, too_slow
+from vaporform_mcp.stores.mongo.options import check_options
+from vaporform_mcp.stores.mongo.reach import LOOK_MS, Reach
+from vaporform_mcp.stores.mongo.tables import COMMAND_S, Doc, Table, together
 
 __all__ = ["SCHEMA_VERSION", "Database", "Tables"]
 
@@ -26,8 +28,14 @@ SCHEMA_VERSION = 1
 SELECT_MS = 1500
 """How long a call looks for a server that takes it: what a store that is down costs."""
 
+CONNECT_MS = 1200
+"""How long each step of a connection may take; less, so that a server that says nothing is known as that in time."""
+
 FIRST_TRIES = 3
-"""The first contact may include names, certificates and a login, and is worth waiting for a little longer."""
+"""The first contact with a far server has many steps (names, certificates): while none fails it is waited for."""
+
+SILENT_S = 0.9
+"""After so long a write's first command is doubted; a server that then answers nothing for as long is given up."""
 
 CLOSE_S = 5.0
 
@@ -48,17 +56,24 @@ class Tables:
 class Database:
     """Connects at the first call that needs it, and is made ready then, however many servers do so at once.
 
+    A server that cannot be reached costs one call a short wait, and the next ones none, until the driver finds it.
+
     `read_only`: nothing is made, and where there is nothing, nothing is found.
     """
 
     def __init__(self, uri: str, name: str, *, read_only: bool = False) -> None:
+        """Raises `StoreUnavailable` or, for its options, `InvalidArgument`: the URI cannot be used."""
         self._is_read_only = read_only
+        self._reach = Reach()
+        check_options(uri)
         try:
             self._client: AsyncMongoClient[Doc] = AsyncMongoClient(
                 uri,
                 appname="vaporform-mcp",
                 serverSelectionTimeoutMS=SELECT_MS,
-                connectTimeoutMS=SELECT_MS,
+                connectTimeoutMS=CONNECT_MS,
+                heartbeatFrequencyMS=LOOK_MS,
+                event_listeners=[self._reach],
                 tz_aware=True,
             )
             self._database = self._client[name]
@@ -70,13 +85,13 @@ class Database:
                 "characters in user and password percent-encoded.",
             ) from None
         self._tables = Tables(
-            about=Table(self._database, "vaporform"),
-            workspaces=Table(self._database, "workspaces"),
-            revisions=Table(self._database, "revisions"),
-            changes=Table(self._database, "changes"),
-            folds=Table(self._database, "folds"),
-            files=Table(self._database, "blobs.files"),
-            chunks=Table(self._database, "blobs.chunks"),
+            about=Table(self._database, "vaporform", self._reach),
+            workspaces=Table(self._database, "workspaces", self._reach),
+            revisions=Table(self._database, "revisions", self._reach),
+            changes=Table(self._database, "changes", self._reach),
+            folds=Table(self._database, "folds", self._reach),
+            files=Table(self._database, "blobs.files", self._reach),
+            chunks=Table(self._database, "blobs.chunks", self._reach),
         )
         self._is_ready = False
         self._id: str | None = None
@@ -90,9 +105,11 @@ class Database:
             raise StoreUnavailable("the store is closed", hint="The server is ending; start it again.")
         if not self._is_ready:
             async with self._preparing:
+                await self._reach.check()
                 if not self._is_ready:
                     await self._prepare()
                     self._is_ready = True
+        await self._reach.check()
         return self._tables
 
     async def check_kept(self) -> None:
@@ -100,13 +117,41 @@ class Database:
 
         Raises `StoreUnavailable`: it is no longer the one that was made ready.
         """
-        about = await self._tables.about.one({"_id": "store"})
+        about = await self._told_at_once()
         if not self._is_read_only and (about is None or about.get("id") != self._id):
             raise StoreUnavailable(
                 "the MongoDB database was dropped or replaced while this server runs",
                 hint="Put it back from a backup: everything then goes on by itself, and the sandboxes do so meanwhile. "
                 "Only a server that is started anew begins with what is there now.",
             )
+
+    async def _told_at_once(self) -> Doc | None:
+        """What the database says of itself. A server that is slow is waited for; one that answers nothing is given up
+        soon, so that a write does not wait for it.
+        """
+        about: Doc | None = None
+        doubting = anyio.CancelScope()
+
+        async def ask() -> None:
+            nonlocal about
+            about = await self._tables.about.one({"_id": "store"})
+            doubting.cancel()
+
+        async def doubt() -> None:
+            with doubting:
+                await anyio.sleep(SILENT_S)
+                try:
+                    with anyio.fail_after(SILENT_S):
+                        await self._client.admin.command("ping")
+                except PyMongoError:
+                    return  # the question itself meets that too, and tells it better
+                except TimeoutError as error:
+                    silent = too_slow()
+                    self._reach.lose(silent)
+                    raise silent from error
+
+        await together(ask, doubt)
+        return about
 
     async def aclose(self) -> None:
         if self._is_closed:
@@ -139,17 +184,17 @@ class Database:
     async def _first_contact(self) -> None:
         for attempt in range(FIRST_TRIES):
             try:
-                with bounded(COMMAND_S):
+                with self._reach.bounded(COMMAND_S):
                     await self._client.admin.command("ping")
             except StoreUnavailable:
-                if attempt == FIRST_TRIES - 1:
+                if attempt == FIRST_TRIES - 1 or self._reach.has_failed:
                     raise
             else:
                 return
 
     async def _check_unused(self) -> None:
         """A database that has collections named as ours and no word of us is another program's."""
-        with bounded(COMMAND_S):
+        with self._reach.bounded(COMMAND_S):
             names = await self._database.list_collection_names()
         if taken := sorted({"workspaces", "revisions", "blobs.files", "blobs.chunks"} & set(names)):
             raise StoreUnavailable(

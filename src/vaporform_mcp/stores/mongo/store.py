@@ -65,8 +65,9 @@ class MongoStore:
 
     async def put_large_blob(self, digest: Digest, size: int, chunks: AsyncIterator[bytes], mime_type: str) -> None:
         """See `Store`. The stream is not read where the blob is already kept."""
+        tables = await self._kept_tables()
         if await self.missing([digest]):
-            await streams.put(await self._kept_tables(), digest, size, chunks, mime_type, self._clock)
+            await streams.put(tables, digest, size, chunks, mime_type, self._clock)
 
     async def missing(self, digests: Collection[Digest]) -> frozenset[Digest]:
         return await contents.renew((await self._tables()).files, digests, self._clock())

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from bson import ObjectId
 
-from vaporform_mcp.stores.mongo.blobs import file_document
+from vaporform_mcp.stores.mongo.blobs import condemn_damaged, file_document
 from vaporform_mcp.stores.mongo.database import Tables
 from vaporform_mcp.stores.mongo.tables import ASKED_AT_ONCE, Doc, pieces
 from vaporform_mcp.types import Digest
@@ -66,13 +66,20 @@ async def sweep(tables: Tables, put_before: float) -> Swept:
 
 async def sweep_left_overs(tables: Tables, grown_before: float) -> None:
     """Remove what writers and prunes that died have left behind: chunks without a file, removals that have not ended,
-    parts of revisions that were never committed, and what deleted workspaces had."""
+    parts of revisions that were never committed, and what deleted workspaces had. A file without its chunks counts as
+    damaged from then on, so that the next put mends it."""
     async for document in tables.files.scan({"metadata.removing": {"$ne": None}}, fields={"metadata": 1}):
         await _finish(tables, document["_id"], document["metadata"]["removing"])
-    files = {document["_id"] async for document in tables.files.scan({}, fields={"_id": 1})}
-    for files_id in await tables.chunks.distinct("files_id"):
-        if files_id not in files:
+    # The files first: chunks are put before them, so that whatever has none now has lost them.
+    lengths: dict[Digest, int] = {
+        document["_id"]: document["length"] async for document in tables.files.scan({}, fields={"length": 1})
+    }
+    chunked = await tables.chunks.distinct("files_id")
+    for files_id in chunked:
+        if files_id not in lengths:
             await _remove_orphan(tables, files_id, grown_before)
+    empty = lengths.keys() - set(chunked)
+    await condemn_damaged(tables.files, [digest for digest in empty if lengths[digest]])
     await _drop_lost_parts(tables, grown_before)
 
 

@@ -7,13 +7,12 @@ from collections.abc import (
     Callable,
     Collection,
     Coroutine,
-    Generator,
     Iterable,
     Iterator,
     Mapping,
     Sequence,
 )
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing
 from functools import partial
 from typing import Any, TypeVar
 
@@ -26,9 +25,9 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure
 from pymongo.read_concern import ReadConcern
 
-from vaporform_mcp.stores.mongo.failures import too_slow, translated
+from vaporform_mcp.stores.mongo.reach import Reach
 
-__all__ = ["ASKED_AT_ONCE", "COMMAND_S", "Doc", "Table", "Update", "bounded", "pieces", "together"]
+__all__ = ["ASKED_AT_ONCE", "COMMAND_S", "Doc", "Table", "Update", "pieces", "together"]
 
 Doc = dict[str, Any]
 """A document as the driver gives and takes it."""
@@ -52,7 +51,8 @@ _DUPLICATE = 11000
 class Table:
     """One collection, written with majority and journal, read as a majority has it from the primary."""
 
-    def __init__(self, database: AsyncDatabase[Doc], name: str) -> None:
+    def __init__(self, database: AsyncDatabase[Doc], name: str, reach: Reach) -> None:
+        self._reach = reach
         self._collection: AsyncCollection[Doc] = database.get_collection(
             name,
             write_concern=WriteConcern(w="majority", j=True),
@@ -114,7 +114,7 @@ class Table:
 
     async def distinct(self, field: str) -> list[Any]:
         """Every value of an indexed field."""
-        with bounded(COMMAND_S * 3):
+        with self._reach.bounded(COMMAND_S * 3):
             cursor = await self._collection.aggregate([{"$sort": {field: 1}}, {"$group": {"_id": f"${field}"}}])
             async with cursor:
                 return [document["_id"] async for document in cursor]
@@ -122,7 +122,7 @@ class Table:
     async def insert(self, document: Doc) -> bool:
         """Whether it was inserted: False where a unique index has its like already."""
         try:
-            with bounded(COMMAND_S):
+            with self._reach.bounded(COMMAND_S):
                 await self._insert_one(document)
         except _Duplicate:
             return False
@@ -132,7 +132,7 @@ class Table:
         """Insert what no unique index has the like of; answers with the places of the others."""
         if not documents:
             return []
-        with bounded(COMMAND_S + size_bytes / BYTES_PER_S):
+        with self._reach.bounded(COMMAND_S + size_bytes / BYTES_PER_S):
             try:
                 await self._collection.insert_many(documents, ordered=False)
             except BulkWriteError as error:
@@ -143,7 +143,7 @@ class Table:
         """Change one document; answers whether it was there. `Duplicate` races of an upsert are tried again."""
         for _ in range(3):
             try:
-                with bounded(COMMAND_S):
+                with self._reach.bounded(COMMAND_S):
                     result = await self._update_one(condition, change, upsert=upsert)
             except _Duplicate:
                 if upsert:
@@ -161,7 +161,7 @@ class Table:
 
     async def update_many(self, condition: Mapping[str, Any], change: Mapping[str, Any]) -> int:
         """Change all that meet the condition; answers how many those were."""
-        with bounded(COMMAND_S * 2):
+        with self._reach.bounded(COMMAND_S * 2):
             return (await self._collection.update_many(condition, change)).matched_count
 
     async def update_named(
@@ -179,7 +179,7 @@ class Table:
         for _ in range(3):
             if not writes:
                 return
-            with bounded(COMMAND_S + size_bytes / BYTES_PER_S):
+            with self._reach.bounded(COMMAND_S + size_bytes / BYTES_PER_S):
                 try:
                     await self._collection.bulk_write(writes, ordered=False)
                 except BulkWriteError as error:
@@ -192,7 +192,7 @@ class Table:
         writes = [pymongo.UpdateOne(condition, change) for condition, change in updates]
         if not writes:
             return []
-        with bounded(COMMAND_S * 2):
+        with self._reach.bounded(COMMAND_S * 2):
             try:
                 await self._collection.bulk_write(writes, ordered=False)
             except BulkWriteError as error:
@@ -201,24 +201,24 @@ class Table:
 
     async def delete(self, condition: Mapping[str, Any]) -> int:
         """Delete all that meet the condition; answers how many those were."""
-        with bounded(COMMAND_S * 2):
+        with self._reach.bounded(COMMAND_S * 2):
             return (await self._collection.delete_many(condition)).deleted_count
 
     async def delete_each(self, conditions: Sequence[Mapping[str, Any]]) -> int:
         count = 0
         for some in pieces(conditions, 500):
-            with bounded(COMMAND_S * 2):
+            with self._reach.bounded(COMMAND_S * 2):
                 writes = [pymongo.DeleteOne(condition) for condition in some]
                 count += (await self._collection.bulk_write(writes, ordered=False)).deleted_count
         return count
 
     async def count(self, condition: Mapping[str, Any]) -> int:
-        with bounded(COMMAND_S):
+        with self._reach.bounded(COMMAND_S):
             return await self._collection.count_documents(condition)
 
     async def index(self, *fields: str, unique: bool = False) -> None:
         """Make the index unless it is there. A field that begins with a minus is in falling order."""
-        with bounded(COMMAND_S * 3):
+        with self._reach.bounded(COMMAND_S * 3):
             await self._collection.create_index(
                 [(field.removeprefix("-"), -1 if field.startswith("-") else 1) for field in fields], unique=unique
             )
@@ -235,7 +235,7 @@ class Table:
         cursor = self._collection.find(condition, fields, sort=None if sort is None else [sort], limit=limit)
         async with cursor.batch_size(batch):
             while cursor.alive:
-                with bounded(COMMAND_S * 2):
+                with self._reach.bounded(COMMAND_S * 2):
                     # Takes what is here already; only where nothing is, it asks the server.
                     documents = await cursor.to_list(batch)
                 yield documents
@@ -276,17 +276,6 @@ async def together(*calls: Callable[[], Coroutine[Any, Any, None]]) -> None:
 def pieces(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     """The items in their order, so many at a time."""
     return (items[start : start + size] for start in range(0, len(items), size))
-
-
-@contextmanager
-def bounded(limit_s: float) -> Generator[None]:
-    """Around each command. Raises `StoreUnavailable` for what fails and what takes too long."""
-    # Not by the driver's own limit: under that it repeats what fails until the time is over, and then tells only so.
-    try:
-        with translated(), anyio.fail_after(limit_s):
-            yield
-    except TimeoutError as error:
-        raise too_slow() from error
 
 
 def _duplicates(error: BulkWriteError) -> list[int]:

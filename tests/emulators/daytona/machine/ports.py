@@ -1,4 +1,4 @@
-"""Which ports are listened on inside, and a way from a Unix socket to each of them."""
+"""Which ports are listened on inside, a way from a Unix socket to each of them, and the way out."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from contextlib import suppress
 
 from tests.emulators.daytona.machine.wire import Channel, Fields, Refusal
 
-__all__ = ["FOLDER", "PORT_OPERATIONS"]
+__all__ = ["FOLDER", "PORT_OPERATIONS", "PROXY_PORT", "let_out"]
 
+PROXY_PORT = 3128
 FOLDER = "/run/toolbox"  # bound to a folder of the service, for sockets
 _CHUNK = 1 << 16
 _CONNECT_S = 5.0
@@ -30,7 +31,7 @@ def _listening() -> list[int]:
 
 def _list(_channel: Channel, _fields: Fields) -> object:
     # The daemon looks at these alone.
-    return {"ports": [port for port in _listening() if 3000 <= port <= 9999]}
+    return {"ports": [port for port in _listening() if 3000 <= port <= 9999 and port != PROXY_PORT]}
 
 
 def _in_use(_channel: Channel, fields: Fields) -> object:
@@ -56,6 +57,32 @@ def _relay(_channel: Channel, fields: Fields) -> object:
     return {"socket": _relays[port]}
 
 
+def let_out() -> None:
+    """Listen inside for those who want to go out, and lead them to the service's proxy."""
+    listener = socket.create_server(("127.0.0.1", PROXY_PORT))
+    threading.Thread(target=_accept_out, args=(listener,), daemon=True).start()
+
+
+def _accept_out(listener: socket.socket) -> None:
+    while True:
+        near, _ = listener.accept()
+        threading.Thread(target=_go_out, args=(near,), daemon=True).start()
+
+
+def _go_out(near: socket.socket) -> None:
+    far = socket.socket(socket.AF_UNIX)
+    with near, far, suppress(OSError):
+        far.connect(os.path.join(FOLDER, "egress"))
+        _both_ways(near, far)
+
+
+def _both_ways(near: socket.socket, far: socket.socket) -> None:
+    back = threading.Thread(target=_pump, args=(far, near), daemon=True)
+    back.start()
+    _pump(near, far)
+    back.join()
+
+
 def _accept(listener: socket.socket, port: int) -> None:
     while True:
         near, _ = listener.accept()
@@ -73,12 +100,8 @@ def _connect(near: socket.socket, port: int) -> None:
         near.close()
         return
     far.settimeout(None)
-    back = threading.Thread(target=_pump, args=(far, near), daemon=True)
-    back.start()
-    _pump(near, far)
-    back.join()
-    near.close()
-    far.close()
+    with near, far:
+        _both_ways(near, far)
 
 
 def _pump(source: socket.socket, target: socket.socket) -> None:

@@ -11,7 +11,10 @@ from collections.abc import Callable
 
 from tests.emulators.daytona.machine.commands import COMMAND_OPERATIONS
 from tests.emulators.daytona.machine.files import FILE_OPERATIONS
-from tests.emulators.daytona.machine.ports import FOLDER, PORT_OPERATIONS
+from tests.emulators.daytona.machine.ports import FOLDER, PORT_OPERATIONS, let_out
+from tests.emulators.daytona.machine.repositories import GIT_OPERATIONS
+from tests.emulators.daytona.machine.sessions import SESSION_OPERATIONS
+from tests.emulators.daytona.machine.terminals import TERMINAL_OPERATIONS
 from tests.emulators.daytona.machine.wire import Channel, Fields, Refusal
 
 __all__ = ["main"]
@@ -25,7 +28,10 @@ OPERATIONS: dict[str, Callable[[Channel, Fields], object]] = {
     "places": _places,
     **COMMAND_OPERATIONS,
     **FILE_OPERATIONS,
+    **GIT_OPERATIONS,
     **PORT_OPERATIONS,
+    **SESSION_OPERATIONS,
+    **TERMINAL_OPERATIONS,
 }
 
 
@@ -34,6 +40,7 @@ def main() -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(f"{FOLDER}/toolbox")
         listener.listen(512)
+        let_out()
         sys.stdout.write("ready\n")
         sys.stdout.flush()
         while True:

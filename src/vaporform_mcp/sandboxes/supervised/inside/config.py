@@ -42,6 +42,7 @@ class Config:
 
     `outside_only` refuses peers that have a process id in our own namespace: commands. `root` is where the workspace
     is, `spool_dir` where long output goes; both are fixed in a sandbox with namespaces. Without, it is `restricted`.
+    `machine_ports` are served by the machine itself, and no command's.
     """
 
     def __init__(self, fields: dict[str, object]) -> None:
@@ -54,6 +55,7 @@ class Config:
         self.limits = {name: value for name, value in _object(fields, "limits").items() if isinstance(value, int)}
         self.max_processes = int(_number(fields, "max_processes", 64))
         self.outside_only = fields.get("outside_only", True) is not False
+        self.machine_ports = frozenset(each for each in _list(fields, "machine_ports") if isinstance(each, int))
         self.root = _text(fields, "root", "/workspace")
         self.spool_dir = _text(fields, "spool_dir", "/tmp/vaporform")  # noqa: S108  # private to the sandbox
         restricted = _object(fields, "restricted") if fields.get("restricted") is not None else None

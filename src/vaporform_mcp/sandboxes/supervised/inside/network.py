@@ -36,8 +36,9 @@ _NO_SERVER = (
 
 
 class Network:
-    def __init__(self, loop: Loop, confinement: Confinement | None = None) -> None:
+    def __init__(self, loop: Loop, confinement: Confinement | None, not_ours: frozenset[int]) -> None:
         self._loop = loop
+        self._not_ours = not_ours
         self._listeners: dict[int, _Listener] = {}
         self._table = PortTable()
         self._confinement = confinement
@@ -53,7 +54,7 @@ class Network:
         """Ports that commands listen on."""
         if self._confinement is not None:
             return self._confinement.own.ports(self._table)
-        return self._table.listening() - self._listeners.keys()
+        return self._table.listening() - self._listeners.keys() - self._not_ours
 
     def _ports(self, request: Request) -> None:
         request.reply({"ports": sorted(self.ports())})

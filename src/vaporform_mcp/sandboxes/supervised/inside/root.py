@@ -140,7 +140,11 @@ class Root:
         try:
             following = self.open_folder(part, said, within=current)
         except FileNotFoundError:
-            os.mkdir(part, 0o755, dir_fd=current)
+            try:
+                os.mkdir(part, 0o755, dir_fd=current)
+            except FileExistsError:
+                self.target_of_link(walked, said)  # of a link to what is not there: refused where that is outside
+                raise
             made.append(walked)
             following = self.open_folder(part, said, within=current)
         os.close(current)

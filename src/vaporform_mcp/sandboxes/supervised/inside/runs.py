@@ -1,10 +1,11 @@
-"""The requests about commands: run, cancel, list, wait, output, input, stop."""
+"""The requests about commands: run, join, cancel, list, wait, output, input, stop."""
 
 from __future__ import annotations
 
 import functools
 
 from .faults import Refused, refusal
+from .keyed import Keyed, Terms
 from .process import KILLED
 from .waiting import Run, Stop, Wait
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from .commands import Commands
     from .connection import Connection
     from .loop import Loop
+    from .process import Process
     from .request import Request
     from .root import Root
 
@@ -47,10 +49,12 @@ class Runs:
         self._root = root
         self._ports = ports
         self._unanswered: dict[tuple[Connection, int], Run] = {}
+        self._keyed = Keyed(loop, ports, self._told)
 
     def operations(self) -> dict[str, Callable[[Request], None]]:
         return {
             "run": self._run,
+            "join": self._join,
             "cancel": self._cancel,
             "list": self._list,
             "wait": self._wait,
@@ -65,13 +69,21 @@ class Runs:
             run = self._unanswered.pop(key)
             run.let_go()
             run.process.kill(KILLED)
+        self._keyed.disconnected(connection)
 
     def _run(self, request: Request) -> None:
         self._root.require()
+        key = request.text("key", "")
+        if key in self._keyed:
+            self._keyed.join(key, request, Terms(request))  # it was asked for before, and the answer lost
+            return
         command, cwd, env = request.text("command"), request.text("cwd", ""), request.pairs("env")
         timeout_s, wait_s = request.seconds("timeout_s"), request.seconds("wait_s")
         interactive, until_port, stream = (request.flag(name) for name in ("interactive", "until_port", "stream"))
         _check_text(command, cwd, env)
+        if key:
+            self._begin_keyed(key, request, command, cwd, env, timeout_s, interactive=interactive)
+            return
         options = Options(timeout_s=timeout_s, wait_s=wait_s, until_port=until_port, stream=stream)
         order = functools.partial(
             self._begin, request, command, cwd, env, options, interactive=interactive, unlisted=request.flag("unlisted")
@@ -82,6 +94,42 @@ class Runs:
             request.connection.when_drained(lambda: self._begin_late(request, order))
         else:
             order()
+
+    def _begin_keyed(
+        self,
+        key: str,
+        request: Request,
+        command: str,
+        cwd: str,
+        env: dict[str, str],
+        timeout_s: float | None,
+        *,
+        interactive: bool,
+    ) -> None:
+        terms = Terms(request)
+        confirmed = terms.wait_s < CONFIRM_S
+        before = self._ports() if terms.until_port else set[int]()
+        process = self._commands.start(
+            command=command,
+            cwd=cwd or ".",
+            env=env,
+            stdin=interactive or bool(request.data),
+            confirm=confirmed,
+            unlisted=request.flag("unlisted"),
+        )
+        self._keyed.add(key, process, before, confirmed=confirmed)
+        if timeout_s is not None:
+            process.limit_time(timeout_s)
+        process.feed(request.data, eof=not interactive)
+        process.on_failed.append(lambda error, in_folder: self._refuse_keyed(key, process, error, cwd * in_folder))
+        self._keyed.join(key, request, terms)
+
+    def _refuse_keyed(self, key: str, process: Process, error: int, cwd: str) -> None:
+        self._keyed.fail(key, refusal(OSError(error, ""), cwd or "the command"))
+        self._commands.forget(process)
+
+    def _join(self, request: Request) -> None:
+        self._keyed.join(request.text("key"), request, Terms(request))
 
     def _begin_late(self, request: Request, order: Callable[[], None]) -> None:
         if request.connection.closed:
@@ -126,16 +174,18 @@ class Runs:
 
     def _answer(self, run: Run) -> None:
         self._unanswered.pop((run.request.connection, run.request.number), None)
-        log = run.process.log
-        head, tail = log.ends()
-        fields = {
-            "process": run.process.fields(),
-            "omitted_bytes": log.total - len(head) - len(tail),
+        run.request.reply(*self._told(run.process))
+
+    def _told(self, process: Process) -> tuple[dict[str, object], bytes]:
+        head, tail = process.log.ends()
+        fields: dict[str, object] = {
+            "process": process.fields(),
+            "omitted_bytes": process.log.total - len(head) - len(tail),
             "head_bytes": len(head),
-            "output_file": log.spool_path,
+            "output_file": process.log.spool_path,
             "ports": sorted(self._ports()),
         }
-        run.request.reply(fields, head + tail)
+        return fields, head + tail
 
     def _refuse(self, run: Run, error: int, cwd: str) -> None:
         """It could not be started: answer why, and keep nothing of it."""
@@ -145,6 +195,10 @@ class Runs:
             run.request.refuse(refusal(OSError(error, ""), cwd or "the command"))
 
     def _cancel(self, request: Request) -> None:
+        if key := request.text("key", ""):
+            self._keyed.kill(key)
+            request.reply({})
+            return
         run = self._unanswered.get((request.connection, request.integer("target")))
         if run is not None:
             run.process.kill(KILLED)

@@ -22,6 +22,7 @@ from .network import Network
 from .root import Root
 from .runs import Runs
 from .scans import Scans
+from .tunnels import Tunnels
 from .uploads import Uploads
 from .wire import PROTOCOL
 
@@ -92,9 +93,10 @@ class Supervisor:
         self._started = time.monotonic()
         self._alone_since = self._started
         self._commands = Commands(self._loop, config, confinement)
-        self._network = Network(self._loop, confinement)
+        self._network = Network(self._loop, confinement, config.machine_ports)
         self._runs = Runs(self._loop, self._commands, self._root, self._network.ports)
         self._uploads = Uploads(self._root)
+        self._tunnels = Tunnels(self._loop)
         self._scans = Scans(self._loop, self._root, self._commands)
         self._operations: dict[str, Callable[[Request], None]] = {
             **self._runs.operations(),
@@ -102,6 +104,7 @@ class Supervisor:
             **self._uploads.operations(),
             **self._scans.operations(),
             **self._network.operations(),
+            **self._tunnels.operations(),
             "which": self._which,
             "info": self._info,
             "end": self._end,
@@ -194,7 +197,7 @@ class Supervisor:
 
     def _disconnected(self, connection: Connection) -> None:
         self._connections.discard(connection)
-        for part in (self._runs, self._uploads, self._scans, self._network):
+        for part in (self._runs, self._uploads, self._scans, self._network, self._tunnels):
             part.disconnected(connection)
         if not self._connections and connection in self._users:
             self._alone_since = time.monotonic()

@@ -21,7 +21,9 @@ op       request (bytes)                                              ok (bytes)
 ======== ============================================================ ==============================================
 run      command, cwd, env, timeout_s|null, wait_s|null, until_port,  process, omitted_bytes, head_bytes,
          stream, interactive, unlisted (stdin; without bytes: closed) output_file|null, ports (head, then tail)
-cancel   target: the id of a run that has not replied                 {}; the run replies too, state killed
+join     key, wait_s, last, offset|null, settle_s, until_port,        process, full; of a full one as of run; with
+         lease_s|null                                                 offset next_offset, chunk_bytes (then output)
+cancel   target: the id of a run that has not replied; or key         {}; the run replies too, state killed
 list                                                                  processes
 wait     process, wait_s, offset|null                                 process
 output   process, offset, limit                                       offset, next_offset, omitted_bytes (data)
@@ -43,10 +45,18 @@ rescan   cursor                                                       gone, lost
 ports                                                                 ports
 connect  port                                                         {}, fds 1: a connected TCP socket
 listen   port, kind: egress | forward                                 {}, fds 1: a TCP socket listening on loopback
+dial     port                                                         tunnel: a number, of no connection
+exchange tunnel, wait_s, eof (data for there)                         end (data from there)
+hang_up  tunnel                                                       {}
 which    names                                                        found: {name: path | null}
 info                                                                  attached, processes, uptime_s, root_gone
 end                                                                   {}; then every process dies and the sandbox ends
 ======== ============================================================ ==============================================
+
+A `run` with a `key` and the fields of a `join` is answered as one, begins nothing where the key is known, and is held
+by no connection: where it is not asked for again within `lease_s` of an answer, or of a connection's end, it is killed.
+A join is answered in full when its process has ended, a new port listens or, with `last`, `wait_s` has passed; else
+when `wait_s` has passed, or `settle_s` after there is output beyond `offset`.
 
 An `unlisted` run is one of the server's own: no `list` shows it, and no other request finds it. The path that a
 `write` or `commit` answers with is where the file really lies, after every symlink. `expected` is the stat of the file

@@ -1,0 +1,125 @@
+"""A Daytona sandbox as the contract has it: commands, files, network and mark behind one handle."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+
+from anyio.abc import ByteStream
+
+from vaporform_mcp.errors import InvalidArgument
+from vaporform_mcp.sandboxes.base import Preview, SandboxInfo
+from vaporform_mcp.sandboxes.daytona.commands import DaytonaCommands
+from vaporform_mcp.sandboxes.daytona.config import DaytonaConfig
+from vaporform_mcp.sandboxes.daytona.faults import failed
+from vaporform_mcp.sandboxes.daytona.files import DaytonaFiles
+from vaporform_mcp.sandboxes.daytona.marks import Marks
+from vaporform_mcp.sandboxes.daytona.reach import Reach
+from vaporform_mcp.sandboxes.daytona.service import Refused
+from vaporform_mcp.sandboxes.daytona.tunnels import Tunnel
+from vaporform_mcp.sandboxes.supervised.asking import Reply
+from vaporform_mcp.sandboxes.supervised.fields import JsonValue
+from vaporform_mcp.sandboxes.supervised.programs import ask_versions
+from vaporform_mcp.types import Network
+
+__all__ = ["ISOLATION", "DaytonaSandbox"]
+
+ISOLATION = "daytona"
+EXCHANGE_S = 50.0
+
+_RENEW_S = 60.0
+"""A signed link with less time left is made anew."""
+
+
+class DaytonaSandbox(DaytonaCommands, DaytonaFiles):
+    def __init__(self, reach: Reach, workspace_id: str, epoch: int, *, config: DaytonaConfig, network: Network) -> None:
+        super().__init__(reach, workspace_id, epoch)
+        self._config = config
+        self._network: Network = network
+        self._marks = Marks(reach, self._hand)
+        self._previews: dict[int, Preview] = {}
+        self._toolchains: Mapping[str, str] = {}
+
+    @property
+    def sandbox_id(self) -> str:
+        return self._reach.machine.id
+
+    @property
+    def isolation(self) -> str:
+        return ISOLATION
+
+    async def info(self) -> SandboxInfo:
+        if not self._toolchains:
+            self._toolchains = await ask_versions(self, path=None, cwd="/tmp")  # noqa: S108  # the sandbox's own
+        return SandboxInfo(
+            isolation=self.isolation, gaps=self._gaps(), network=self._network, toolchains=self._toolchains
+        )
+
+    def _gaps(self) -> Sequence[str]:
+        machine = self._reach.machine
+        gaps = ["commands run as the user whom the server's own helper in the sandbox runs as"]
+        if machine.public:
+            gaps.append("previews are public: anyone with the link reaches the port")
+        if machine.auto_stop_min:
+            gaps.append(f"it sleeps after {machine.auto_stop_min} minutes without use; the next call wakes it")
+        return gaps
+
+    # Network ---------------------------------------------------------------------------------------------------
+
+    async def listening_ports(self) -> frozenset[int]:
+        return (await self.ask("ports")).fields.ports("ports")
+
+    async def preview(self, port: int, *, preferred: int | None = None) -> Preview:
+        _check_port(port)
+        self.check()
+        known = self._previews.get(port)
+        if known is not None and (known.expires_at is None or known.expires_at - time.time() > _RENEW_S):
+            return known
+        machine = self._reach.machine
+        service = self._reach.service
+        try:
+            if machine.public:
+                preview = Preview(port=port, url=await service.public_url(machine, port), public=True)
+            else:
+                seconds = self._config.preview_s
+                url = await service.signed_url(machine, port, seconds)
+                preview = Preview(port=port, url=url, public=False, expires_at=time.time() + seconds)
+        except Refused as error:
+            await self._reach.look()  # raises what explains it better
+            raise failed(error.failure, f"gave no preview of port {port}", machine.id) from None
+        self._previews[port] = preview
+        return preview
+
+    async def connect(self, port: int) -> ByteStream:
+        _check_port(port)
+        reply = await self.ask("dial", {"port": port})
+        return Tunnel(self._exchange, reply.fields.number("tunnel"))
+
+    async def _exchange(self, op: str, fields: Mapping[str, JsonValue], data: bytes) -> Reply:
+        return await self._ask_at(op, fields, data, within_s=EXCHANGE_S)
+
+    # Mark ------------------------------------------------------------------------------------------------------
+
+    async def read_mark(self) -> bytes | None:
+        self.check()
+        return await self._marks.read()
+
+    async def mark_tag(self) -> str | None:
+        self.check()
+        return await self._marks.tag()
+
+    async def write_mark(self, mark: bytes) -> None:
+        self.check()
+        await self._marks.write(mark)
+
+    async def clear_mark(self) -> None:
+        self.check()
+        await self._marks.clear()
+
+    async def aclose(self) -> None:
+        """The sandbox goes on, and so does this handle: nothing of it is held open."""
+
+
+def _check_port(port: int) -> None:
+    if not 0 < port < 65536:
+        raise InvalidArgument(f"{port} is not a port", hint="Ports are 1 to 65535.")

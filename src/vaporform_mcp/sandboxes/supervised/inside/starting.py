@@ -1,0 +1,206 @@
+"""The supervisor of a sandbox that no server starts from outside: found by its socket, or started under a lock."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+import sys
+import time
+
+from .wire import HEADER
+
+__all__ = ["Failed", "attach", "exactly"]
+
+WORKSPACE = "/workspace"
+SHELLS = ("/bin/bash", "/usr/bin/bash", "/bin/sh")
+OF_A_SHELL = {"_", "PWD", "OLDPWD", "SHLVL"}
+
+SOCKET = "supervisor.sock"
+START_S = 20.0
+LOCK_S = 30.0
+CHUNK_BYTES = 1024 * 1024
+
+
+class Failed(Exception):
+    """No supervisor can be had, and why."""
+
+
+def attach(archive: str, wanted: dict[str, object]) -> tuple[socket.socket, dict[str, object], int]:
+    """A connection to the supervisor, its greeting, and which start of it this is. The working directory is the folder
+    that is ours.
+    """
+    found = _connect()
+    if found is None:
+        with open("lock", "w") as lock:
+            _lock(lock.fileno())
+            found = _connect() or _start(archive, wanted)
+    hello = found[1]
+    noted: dict[str, object] = json.loads(str(hello["config"]))
+    return found[0], hello, int(str(noted["start"]))
+
+
+def _lock(descriptor: int) -> None:
+    until = time.monotonic() + LOCK_S
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            if time.monotonic() > until:
+                raise Failed("another start of the supervisor does not end") from None
+            time.sleep(0.02)
+        else:
+            return
+
+
+def _connect() -> tuple[socket.socket, dict[str, object]] | None:
+    one = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        one.settimeout(START_S)
+        one.connect(SOCKET)
+        hello, _ = _receive(one)
+    except (OSError, EOFError):
+        one.close()
+        return None
+    one.settimeout(None)
+    return one, hello
+
+
+def _start(archive: str, wanted: dict[str, object]) -> tuple[socket.socket, dict[str, object]]:
+    start = _count()
+    root = _workspace(str(wanted.get("root", WORKSPACE)))
+    status = os.stat(root)
+    noted = {
+        "start": start,
+        "code": os.path.basename(archive),
+        "state": os.getcwd(),
+        "root": root,
+        "files": f"{status.st_dev}-{status.st_ino}",
+    }
+    config = {
+        **wanted,
+        "config": json.dumps(noted),
+        "root": root,
+        "env": _environment(wanted.get("env")),
+        "shell": next((each for each in SHELLS if os.access(each, os.X_OK)), "/bin/sh"),
+        "spool_dir": os.path.abspath("output"),
+    }
+    if os.path.exists(SOCKET):
+        os.unlink(SOCKET)
+    _empty(str(config["spool_dir"]))
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind(SOCKET)
+    os.chmod(SOCKET, 0o600)
+    listener.listen(64)
+    os.set_inheritable(listener.fileno(), True)
+    read_end, write_end = os.pipe()
+    os.set_inheritable(read_end, True)
+    code = f"from inside.supervisor import main; main({listener.fileno()}, {read_end})"
+    if os.fork() == 0:
+        try:
+            _become(archive, code)
+        finally:
+            os._exit(127)
+    os.close(read_end)
+    listener.close()
+    with os.fdopen(write_end, "wb") as pipe:
+        pipe.write(json.dumps(config).encode())
+    found = _connect()
+    if found is None:
+        raise Failed(f"the supervisor does not start: {_said()}")
+    return found
+
+
+def _workspace(preferred: str) -> str:
+    """The workspace's folder, made where it is missing; in the user's home where it cannot be made preferred."""
+    home = os.path.join(os.path.expanduser("~"), "workspace")
+    try:
+        with open("root") as source:
+            known = source.read()
+    except FileNotFoundError:
+        known = ""
+    for path in [known] if known else [preferred, home]:
+        if _is_ours(path):
+            path = os.path.realpath(path)
+            with open("root", "w") as target:
+                target.write(path)
+            return path
+    raise Failed(f"neither {preferred} nor {home} can be made, or written to, by this user")
+
+
+def _is_ours(path: str) -> bool:
+    try:
+        os.makedirs(path, exist_ok=True)
+    except OSError:
+        # Images whose user is not root often let it become root.
+        made = ["sudo", "-n", "install", "-d", "-o", str(os.getuid()), "-g", str(os.getgid()), path]
+        try:
+            os.waitpid(os.posix_spawnp("sudo", made, os.environ), 0)
+        except OSError:
+            return False
+    return os.path.isdir(path) and os.access(path, os.R_OK | os.W_OK | os.X_OK)
+
+
+def _environment(wanted: object) -> dict[str, object]:
+    """Of commands: the sandbox's own, without what is of the shell that started us, over what the server wants."""
+    base: dict[str, object] = {**wanted} if isinstance(wanted, dict) else {}  # pyright: ignore[reportUnknownVariableType]  # it holds anything
+    own = {name: value for name, value in os.environ.items() if name not in OF_A_SHELL}
+    return {"TMPDIR": "/tmp", "HOME": os.path.expanduser("~"), "LANG": "C.UTF-8", "PATH": os.defpath, **base, **own}  # noqa: S108
+
+
+def _empty(folder: str) -> None:
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    for name in os.listdir(folder):
+        os.unlink(os.path.join(folder, name))
+
+
+def _become(archive: str, code: str) -> None:
+    """In the child: out of the group and the pipes of the command that we are, so that it outlives it."""
+    os.setsid()
+    if os.fork() != 0:
+        os._exit(0)
+    null = os.open(os.devnull, os.O_RDWR)
+    log = os.open("log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    for target, source in ((0, null), (1, null), (2, log)):
+        os.dup2(source, target)
+    program = f"import sys; sys.path.insert(0, {archive!r}); {code}"
+    os.execv(sys.executable, [sys.executable, "-I", "-S", "-B", "-c", program])  # noqa: S606  # our own
+
+
+def _count() -> int:
+    """One more start, on the disk before it happens: two with one number would mix up their processes."""
+    try:
+        with open("starts") as source:
+            start = int(source.read()) + 1
+    except (FileNotFoundError, ValueError):
+        start = 1
+    with open("starts.new", "w") as target:
+        target.write(str(start))
+        target.flush()
+        os.fsync(target.fileno())
+    os.replace("starts.new", "starts")
+    return start
+
+
+def _said() -> str:
+    try:
+        with open("log", errors="replace") as source:
+            return source.read()[-500:].strip()
+    except OSError:
+        return ""
+
+
+def _receive(connection: socket.socket) -> tuple[dict[str, object], bytes]:
+    json_size, data_size = HEADER.unpack(exactly(connection, HEADER.size))
+    return json.loads(exactly(connection, json_size)), exactly(connection, data_size)
+
+
+def exactly(connection: socket.socket, size: int) -> bytes:
+    received = bytearray()
+    while len(received) < size:
+        more = connection.recv(min(size - len(received), CHUNK_BYTES))
+        if not more:
+            raise EOFError("the supervisor has ended")
+        received += more
+    return bytes(received)

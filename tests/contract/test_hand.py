@@ -1,0 +1,137 @@
+"""The hand: a supervisor reached by commands alone, started by whoever comes first, and asked twice without harm."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import signal
+import subprocess
+import sys
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.contract.inside.supervised import until
+from vaporform_mcp.sandboxes.supervised.fields import Fields, JsonValue
+from vaporform_mcp.sandboxes.supervised.frames import Frame, Inbox, head_of
+from vaporform_mcp.sandboxes.supervised.pack import pack
+
+
+class Machine:
+    """A folder that stands for a sandbox in which the hand has been put down."""
+
+    def __init__(self, folder: Path) -> None:
+        name, content = pack()
+        self.state = folder / "state"
+        self.workspace = folder / "workspace"
+        self.archive = self.state / name
+        self.home = folder
+        self.state.mkdir()
+        self.archive.write_bytes(content)
+
+    def ask(self, *requests: tuple[Mapping[str, JsonValue], bytes], **orders: JsonValue) -> list[Frame]:
+        return read(self.run(*requests, **orders), self.state)
+
+    def run(self, *requests: tuple[Mapping[str, JsonValue], bytes], **orders: JsonValue) -> str:
+        config: Mapping[str, JsonValue] = {"workspace": "ws", "epoch": 1, "root": str(self.workspace), "linger_s": 60}
+        told: dict[str, JsonValue] = {
+            **{"inline": 100_000, "within_s": 20, "config": {**config, "outside_only": False}},
+            **orders,
+        }
+        frames = [(told, b""), *(({"id": at, **fields}, data) for at, (fields, data) in enumerate(requests, 1))]
+        raw = b"".join(head_of(fields, len(data)) + data for fields, data in frames)
+        command = [sys.executable, "-I", "-S", "-B", str(self.archive), base64.b64encode(zlib.compress(raw)).decode()]
+        env = {**os.environ, "HOME": str(self.home)}
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, env=env).stdout
+
+    def supervisor(self) -> int:
+        """Its process."""
+        (answer,) = self.ask(({"op": "run", "command": "awk '/^PPid/ {print $2}' /proc/$PPID/status"}, b""))[-1:]
+        return int(answer.data)
+
+
+def read(printed: str, state: Path) -> list[Frame]:
+    _, size, _, where = printed.strip().split(" ")
+    packed = Path(where[1:]).read_bytes() if where.startswith("@") else base64.b64decode(where)
+    answer = zlib.decompress(packed)
+    assert len(answer) == int(size)
+    assert not where.startswith("@") or Path(where[1:]).is_relative_to(state)
+    return Inbox().feed(answer)
+
+
+def start_of(frames: list[Frame]) -> int:
+    return frames[0].fields.number("start")
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Iterator[Machine]:
+    made = Machine(tmp_path)
+    yield made
+    made.ask(({"op": "end"}, b""))
+
+
+def test_the_first_to_come_starts_the_supervisor_and_the_next_finds_it(machine: Machine) -> None:
+    assert [start_of(machine.ask(({"op": "info"}, b""))) for _ in range(2)] == [1, 1]
+
+
+def test_after_a_supervisor_that_was_killed_another_starts_and_is_told_from_it(machine: Machine) -> None:
+    os.kill(machine.supervisor(), signal.SIGKILL)
+    frames = machine.ask(({"op": "list"}, b""), expected=1)
+    assert start_of(frames) == 2
+    assert len(frames) == 1, "one of another start than was expected is asked nothing"
+
+
+def test_what_has_a_key_is_done_once(machine: Machine) -> None:
+    append = ({"op": "run", "command": "echo x >> file"}, b"")
+    for _ in range(2):
+        assert len(machine.ask(append, key="once")) > 1
+    assert (machine.workspace / "file").read_text() == "x\n"
+
+
+def test_one_request_is_answered_after_the_other_until_one_is_refused(machine: Machine) -> None:
+    info = ({"op": "info"}, b"")
+    frames = machine.ask(info, ({"op": "nothing"}, b""), info)
+    assert ["ok" in frame.fields for frame in frames[1:]] == [True, False]
+
+
+def test_a_long_answer_is_left_in_a_file(machine: Machine) -> None:
+    (machine.workspace).mkdir()
+    (machine.workspace / "file").write_bytes(os.urandom(200_000))
+    asked = {"op": "read", "paths": ["file"], "max_bytes": 1_000_000, "follow": True}
+    printed = machine.run((asked, b""))
+    assert len(printed) < 1_000
+    assert read(printed, machine.state)[-1].data == (machine.workspace / "file").read_bytes()
+
+
+def test_an_upload_is_put_together_from_files_that_are_then_gone(machine: Machine) -> None:
+    machine.ask(({"op": "info"}, b""))
+    parts = [machine.state / f"part-{number}" for number in range(3)]
+    for part in parts:
+        part.write_bytes(os.urandom(1_500_000))
+    whole = b"".join(part.read_bytes() for part in parts)
+    machine.ask(
+        ({"op": "open", "path": "large", "mode": None, "expected": None}, b""),
+        ({"op": "append", "upload": "opened", "parts": [str(part) for part in parts]}, b""),
+        ({"op": "commit", "upload": "opened", "abort": False}, b""),
+    )
+    assert (machine.workspace / "large").read_bytes() == whole
+    assert not any(part.exists() for part in parts)
+
+
+def test_a_supervisor_that_cannot_start_says_why(machine: Machine) -> None:
+    machine.workspace.write_text("no folder")
+    machine.home = machine.workspace
+    (frame,) = machine.ask(({"op": "info"}, b""))
+    assert "workspace" in frame.fields.text("failed")
+    machine.workspace.unlink()
+
+
+def test_the_supervisor_outlives_the_command_that_started_it(machine: Machine) -> None:
+    pid = machine.supervisor()
+    assert os.getpgid(pid) != os.getpgid(0)
+    until(lambda: Path(f"/proc/{pid}").exists())
+    config = Fields(json.loads(machine.ask(({"op": "info"}, b""))[0].fields.object("hello").text("config")))
+    assert config.text("root") == str(machine.workspace)

@@ -1,0 +1,34 @@
+"""What README says of the emulator is what it serves."""
+
+from __future__ import annotations
+
+import re
+import urllib.error
+from pathlib import Path
+
+import pytest
+
+from tests.emulators.daytona import emulator as handle
+from tests.emulators.daytona.emulator import Emulator
+
+README = (Path(handle.__file__).parent / "README.md").read_text("utf-8")
+
+
+def test_readme_says_of_each_route_what_it_was_checked_against(emulator: Emulator) -> None:
+    table = README.partition("## What each route was checked against")[2]
+    first = re.findall(r"^\| (`[^|]*`) \|", table, re.MULTILINE)
+    named = [name for row in first for name in re.findall(r"`(\w+)`", row)]
+    assert sorted(named) == emulator.routes()
+
+
+def test_faults_that_readme_names_can_be_set(emulator: Emulator) -> None:
+    table = README.partition("Faults of the service")[2].partition("\n## ")[0]
+    calls = re.findall(r"`((?:fault|outcome|settings|advance)\([^`…]*\))`", table)
+    assert len(calls) > 10
+    for call in calls:
+        eval(f"emulator.{call}", {"emulator": emulator})  # noqa: S307  # our own document
+
+
+def test_a_fault_of_no_route_is_refused(emulator: Emulator) -> None:
+    with pytest.raises(urllib.error.HTTPError):
+        emulator.fault("exec", status=500)

@@ -126,7 +126,8 @@ async def test_the_mark_is_what_was_written_last(provider: Provider) -> None:
     sandbox = await acquire(provider)
     assert await sandbox.read_mark() is None
     await sandbox.write_mark(b"one")
-    await sandbox.write_mark(b"two\n\0" * 100_000)
+    tag = await sandbox.write_mark(b"two\n\0" * 100_000)
+    assert await sandbox.mark_tag() == tag
     assert await sandbox.read_mark() == b"two\n\0" * 100_000
     await sandbox.clear_mark()
     await sandbox.clear_mark()

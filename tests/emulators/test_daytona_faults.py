@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import anyio
 import pytest
 from daytona import (
     AsyncDaytona,
     AsyncSandbox,
     CreateSandboxFromImageParams,
+    DaytonaConfig,
     FileDownloadRequest,
     FileUpload,
     ListSandboxesQuery,
+    SessionExecuteRequest,
 )
 from daytona.common.errors import (
     DaytonaBadGatewayError,
@@ -105,6 +108,10 @@ async def test_too_many_requests_are_refused_with_the_throttler_s_own_header(
         await daytona.create(CreateSandboxFromImageParams(image="python:3.12"))
     assert 1 <= int(failure.value.headers["Retry-After-sandbox-create"]) <= 60
     assert "Retry-After" not in failure.value.headers
+    emulator.settings(plain_retry_after=True)
+    with pytest.raises(DaytonaRateLimitError) as plain:
+        await daytona.create(CreateSandboxFromImageParams(image="python:3.12"))
+    assert 1 <= int(plain.value.headers["Retry-After"]) <= 60
     emulator.advance(60)
     await daytona.create(CreateSandboxFromImageParams(image="python:3.12"))
 
@@ -122,6 +129,47 @@ async def test_uploads_and_downloads_tell_less_of_too_many_requests(sandbox: Asy
     with pytest.raises(DaytonaError, match="429") as download:
         await sandbox.fs.download_file("a")
     assert download.value.status_code is None
+
+
+async def test_the_handshake_of_a_log_tells_less_of_too_many_requests_than_that_of_a_terminal(
+    sandbox: AsyncSandbox, emulator: Emulator
+) -> None:
+    await sandbox.process.create_session("s")
+    request = SessionExecuteRequest(command="true", run_async=True)
+    command = (await sandbox.process.execute_session_command("s", request)).cmd_id
+    emulator.fault("get_session_logs", status=429)
+    with pytest.raises(DaytonaError) as log:
+        await sandbox.process.get_session_command_logs_async("s", command, lambda _: None, lambda _: None)
+    assert (type(log.value), log.value.status_code) == (DaytonaError, None)
+    emulator.fault("create_and_connect_terminal", status=429)
+    with pytest.raises(DaytonaRateLimitError):
+        await sandbox.process.create_pty_session("t", lambda _: None)
+
+
+async def test_an_answer_without_an_exit_code_is_no_error(sandbox: AsyncSandbox, emulator: Emulator) -> None:
+    emulator.fault("execute", status=200, body='{"result": "x"}', headers={"Content-Type": "application/json"})
+    done = await sandbox.process.exec("true")
+    assert (done.exit_code, done.result) == (None, "x")
+
+
+async def test_whoever_cancels_leaves_the_command_and_the_sandbox(
+    daytona: AsyncDaytona, sandbox: AsyncSandbox, emulator: Emulator
+) -> None:
+    with anyio.move_on_after(0.2):
+        await sandbox.process.exec("touch begun; until [ -e go ]; do :; done; touch done")
+    await sandbox.process.exec("touch go; until [ -e done ]; do :; done", timeout=20)
+    emulator.settings(timings={"creating": 0.5})
+    with anyio.move_on_after(0.2):
+        await daytona.create(SHOP)
+    with anyio.fail_after(20):
+        while await state_of(daytona, "shop") != "started":
+            pass
+
+
+async def test_a_slash_at_the_end_of_the_address_finds_nothing(emulator: Emulator) -> None:
+    async with AsyncDaytona(DaytonaConfig(api_key=emulator.key, api_url=f"{emulator.api_url}/")) as client:
+        with pytest.raises(DaytonaNotFoundError):
+            await client.create(SHOP)
 
 
 async def test_gateways_answer_with_pages_or_with_nothing(sandbox: AsyncSandbox, emulator: Emulator) -> None:

@@ -63,6 +63,20 @@ async def test_an_image_that_cannot_be_had_fails_the_build_and_leaves_the_sandbo
     assert "pull access denied" in (left.error_reason or "")
 
 
+async def test_the_name_of_a_snapshot_is_that_of_no_image(daytona: AsyncDaytona) -> None:
+    with pytest.raises(DaytonaError, match="pull access denied for daytona-small"):
+        await daytona.create(CreateSandboxFromImageParams(image="daytona-small"))
+
+
+async def test_a_sandbox_can_grow_and_its_disk_only_while_it_is_stopped(sandbox: AsyncSandbox) -> None:
+    await sandbox.resize(Resources(cpu=2))
+    with pytest.raises(DaytonaBadRequestError):
+        await sandbox.resize(Resources(disk=5))
+    await sandbox.stop()
+    await sandbox.resize(Resources(disk=5))
+    assert (sandbox.cpu, sandbox.disk) == (2, 5)
+
+
 async def test_a_name_is_taken_until_its_sandbox_is_gone(daytona: AsyncDaytona, emulator: Emulator) -> None:
     first = await daytona.create(CreateSandboxFromImageParams(image="python:3.12", name="shop"))
     with pytest.raises(DaytonaConflictError):

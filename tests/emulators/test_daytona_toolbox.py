@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import aiohttp
 import pytest
 from daytona import AsyncDaytona, AsyncSandbox, CreateSandboxFromImageParams, FileDownloadRequest, FileUpload
 from daytona.common.errors import (
@@ -10,6 +11,8 @@ from daytona.common.errors import (
     DaytonaNotFoundError,
     DaytonaProcessExecutionTimeoutError,
 )
+
+from tests.emulators.daytona.emulator import Emulator
 
 
 async def test_commands_run_as_an_ordinary_user_in_its_home(sandbox: AsyncSandbox) -> None:
@@ -111,6 +114,34 @@ async def test_folders_files_and_their_modes_can_be_seen_and_changed(sandbox: As
     assert [(each.line, each.content) for each in found] == [(2, "echo run")]
     await sandbox.fs.delete_file("src", recursive=True)
     assert await sandbox.fs.list_files(".") == []
+
+
+async def test_text_is_replaced_in_files_and_each_tells_how_it_went(sandbox: AsyncSandbox) -> None:
+    await sandbox.fs.upload_file(b"a red door", "note")
+    results = await sandbox.fs.replace_in_files(["note", "none"], "red", "blue")
+    assert [each.success for each in results] == [True, False]
+    assert await sandbox.fs.download_file("note") == b"a blue door"
+
+
+async def test_files_ports_and_errors_are_also_there_for_plain_requests(
+    sandbox: AsyncSandbox, emulator: Emulator
+) -> None:
+    await sandbox.fs.upload_file(b"content", "note")
+    base = f"{emulator.url}/toolbox/{sandbox.id}"
+    async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {emulator.key}"}) as client:
+        async with client.get(f"{base}/files/download?path=note") as answer:
+            assert await answer.read() == b"content"
+        async with client.get(f"{base}/files/download?path=none") as answer:
+            said = await answer.json()
+            assert (answer.status, said["code"], said["source"]) == (404, "FILE_NOT_FOUND", "DAYTONA_DAEMON")
+        async with client.get(f"{base}/port") as answer:
+            assert await answer.json() == {"ports": []}
+        async with client.get(f"{base}/port/3000/in-use") as answer:
+            assert await answer.json() == {"isInUse": False}
+        async with client.post(f"{base}/process/execute", data=b"no JSON") as answer:
+            assert answer.status == 400
+    async with aiohttp.ClientSession() as client, client.get(f"{base}/port") as answer:
+        assert answer.status == 401
 
 
 async def test_errors_of_lists_infos_and_deletions_have_no_words(sandbox: AsyncSandbox) -> None:

@@ -380,8 +380,8 @@ class Sandbox(Protocol):
         """The mark, or None where there is none or it belongs to other files than the workspace's now."""
         ...
 
-    async def write_mark(self, mark: bytes) -> None:
-        """Replace the mark, atomically; out of reach of commands."""
+    async def write_mark(self, mark: bytes) -> str:
+        """Replace the mark, atomically; out of reach of commands. Answers with its `mark_tag`."""
         ...
 
     async def mark_tag(self) -> str | None:

@@ -94,10 +94,10 @@ class Syncer:
         else:
             same = {path: stat for path, stat in look.same.items() if path not in captured.kept}
             # Written also when only the clock moved on: what was read lay within its grain, and need not be read again.
-            await self._write_mark(
+            tag = await self._write_mark(
                 look.mark, look.scan, {**same, **captured.stats}, compared_with, read=bool(captured.stats)
             )
-            self._standing = await self._stand(look, look.scan, captured, compared_with)
+            self._standing = await self._stand(look, look.scan, captured, compared_with, tag)
         return SyncReport(
             revision=self._mirror.head.number,
             changed=len(changes),
@@ -148,11 +148,13 @@ class Syncer:
             scan=scan,
         )
 
-    async def _stand(self, look: Look, scan: Scan, captured: Captured, revision: int) -> Standing | None:
-        """What the next glimpse may follow from; None where it could miss something."""
+    async def _stand(
+        self, look: Look, scan: Scan, captured: Captured, revision: int, tag: str | None
+    ) -> Standing | None:
+        """What the next glimpse may follow from; None where it could miss something. `tag`: of the mark just written."""
         if not scan.cursor or scan.truncated or scan.invalid or scan.unreadable or look.mark.withheld:
             return None
-        tag = await self._sandbox.mark_tag()
+        tag = tag or await self._sandbox.mark_tag()
         if tag is None:
             return None
         return Standing(
@@ -197,9 +199,10 @@ class Syncer:
 
     async def _write_mark(
         self, old: Mark, scan: Scan, stats: Mapping[WorkspacePath, Stat], revision: int, *, read: bool
-    ) -> None:
+    ) -> str | None:
+        """Answers with its tag; None where the one that is there says the same."""
         if not read and old.revision == revision and old.index.stats == stats:
-            return
+            return None
         mark = Mark(
             workspace_id=old.workspace_id,
             epoch=old.epoch,
@@ -208,8 +211,9 @@ class Syncer:
             withheld=old.withheld - stats.keys(),
         )
         raw = encode(mark) if len(stats) < _ROWS_IN_THREAD else await anyio.to_thread.run_sync(encode, mark)
-        await self._sandbox.write_mark(raw)
+        tag = await self._sandbox.write_mark(raw)
         self._mark, self._raw_mark = mark, raw
+        return tag
 
 
 async def rebase(

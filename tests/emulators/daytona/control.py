@@ -9,7 +9,7 @@ from datetime import timedelta
 from aiohttp import web
 
 from tests.emulators.daytona.bodies import CreateSandbox, Labels, Network, Resize, read_body
-from tests.emulators.daytona.images import find_image, image_of
+from tests.emulators.daytona.images import find_image, image_of, unavailable
 from tests.emulators.daytona.lifecycle import Lifecycle
 from tests.emulators.daytona.listing import Listing
 from tests.emulators.daytona.machine.wire import Refusal
@@ -74,6 +74,9 @@ class Control:
         if body.build_info is None and body.names_resources:
             raise Refusal(400, "Cannot specify Sandbox resources when using a snapshot")
         sandbox = self._record(body)
+        if self._snapshots.is_known(sandbox.image.name):
+            # A snapshot is no image, though its name may look like one.
+            sandbox.image = unavailable(sandbox.image.name)
         snapshot = None if body.build_info else self._snapshots.usable(body.snapshot)
         if snapshot is not None:
             sandbox.snapshot, sandbox.image = snapshot.name, snapshot.image

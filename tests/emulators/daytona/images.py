@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["DEFAULT_IMAGE", "NODE", "Image", "find_image", "image_of", "make_programs"]
+__all__ = ["DEFAULT_IMAGE", "NODE", "Image", "find_image", "image_of", "make_programs", "unavailable"]
 
 DEFAULT_IMAGE = "daytonaio/sandbox:latest"
 NODE = "/opt/node"
@@ -44,15 +44,19 @@ def find_image(name: str) -> Image:
     """`bare…` has no Python or node, `missing…` is in no registry, `broken…` does not build, `small-disk…` is small."""
     short = name.rpartition("/")[2].partition(":")[0].partition("@")[0]
     if not short or short.startswith("missing"):
-        reason = (
-            f"pull access denied for {name or '<none>'}, repository does not exist or may require 'docker login': "
-            "denied: requested access to the resource is denied"
-        )
-        return Image(name=name, failure=reason)
+        return unavailable(name)
     if short.startswith("broken"):
         return Image(name=name, failure="The command '/bin/sh -c make' returned a non-zero code: 2")
     disk_bytes = _SMALL_DISK if short.startswith("small-disk") else None
     return Image(name=name, python=not short.startswith("bare"), disk_bytes=disk_bytes)
+
+
+def unavailable(name: str) -> Image:
+    reason = (
+        f"pull access denied for {name or '<none>'}, repository does not exist or may require 'docker login': "
+        "denied: requested access to the resource is denied"
+    )
+    return Image(name=name, failure=reason)
 
 
 def make_programs(folder: Path) -> tuple[Path, Path]:

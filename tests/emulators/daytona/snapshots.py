@@ -66,6 +66,9 @@ class Snapshots:
     def all(self) -> list[Snapshot]:
         return sorted(self._known.values(), key=lambda each: (each.created, each.id), reverse=True)
 
+    def is_known(self, name: str) -> bool:
+        return any(each.name == name for each in self._known.values())
+
     def find(self, id_or_name: str) -> Snapshot:
         for snapshot in self._known.values():
             if id_or_name in (snapshot.id, snapshot.name):
@@ -84,7 +87,7 @@ class Snapshots:
         return snapshot
 
     def _add(self, name: str, image: Image) -> Snapshot:
-        if any(each.name == name for each in self._known.values()):
+        if self.is_known(name):
             raise Refusal(409, f"Snapshot with name {name} already exists")
         now = self._clock.now()
         snapshot = Snapshot(name=name, image=image, created=now, updated=now)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator
 
 from vaporform_mcp.errors import Conflict
-from vaporform_mcp.sandboxes.base import Batch, FileStat, Rescan, Scan
+from vaporform_mcp.sandboxes.base import Batch, FileStat
 from vaporform_mcp.sandboxes.daytona.hand import Asked
 from vaporform_mcp.sandboxes.daytona.handle import Handle, replies_in
 from vaporform_mcp.sandboxes.supervised.fields import JsonValue, Malformed, parse_stat
 from vaporform_mcp.sandboxes.supervised.files import Files, wire_stat, written
-from vaporform_mcp.types import ROOT, Stat, WorkspacePath
+from vaporform_mcp.types import Stat, WorkspacePath
 
 __all__ = ["DaytonaFiles"]
 
@@ -88,21 +88,6 @@ class DaytonaFiles(Handle, Files):
             within_s=COMMIT_S,
         )
         return written(path, replies_in(frames, None)[-1].fields)
-
-    async def scan(
-        self,
-        *,
-        under: WorkspacePath = ROOT,
-        prune: Collection[str] = (),
-        depth: int | None = None,
-        limit: int = 1_000_000,
-        watch: bool = False,
-    ) -> Scan:
-        del watch  # it would end with the connection
-        return await super().scan(under=under, prune=prune, depth=depth, limit=limit)
-
-    async def rescan(self, cursor: str) -> Rescan | None:
-        return None
 
 
 async def _in_parts(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -123,9 +123,9 @@ class DaytonaSandbox(DaytonaCommands, DaytonaFiles):
         self.check()
         return await self._marks.tag()
 
-    async def write_mark(self, mark: bytes) -> None:
+    async def write_mark(self, mark: bytes) -> str:
         self.check()
-        await self._marks.write(mark)
+        return await self._marks.write(mark)
 
     async def clear_mark(self) -> None:
         self.check()

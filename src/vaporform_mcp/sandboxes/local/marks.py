@@ -36,11 +36,14 @@ def tag(folder: Folder) -> str | None:
     born = layout.birth(folder.files)
     if born is None or head != _HEAD + born.encode() + b"\n":
         return None
-    return f"{status.st_ino}-{status.st_size}-{status.st_mtime_ns}"
+    return _tag(status)
 
 
-def write(folder: Folder, mark: bytes, *, born: str) -> None:
-    """Replace the mark; after a crash there is the old one or this one. `born`: that of the files it is about."""
+def write(folder: Folder, mark: bytes, *, born: str) -> str:
+    """Replace the mark; after a crash there is the old one or this one. `born`: that of the files it is about.
+
+    Answers with its `tag`.
+    """
     temporary = folder.root / f".mark-{secrets.token_hex(4)}"
     try:
         with temporary.open("xb") as target:
@@ -48,18 +51,24 @@ def write(folder: Folder, mark: bytes, *, born: str) -> None:
             target.write(_HEAD + born.encode() + b"\n" + mark)
             target.flush()
             os.fsync(target.fileno())
+            written = os.fstat(target.fileno())
         temporary.replace(folder.mark)
     except BaseException:
         with suppress(OSError):
             temporary.unlink()
         raise
     _sync(folder.root)
+    return _tag(written)
 
 
 def clear(folder: Folder) -> None:
     """Remove the mark, durably: one that came back after a crash would be believed."""
     folder.mark.unlink(missing_ok=True)
     _sync(folder.root)
+
+
+def _tag(status: os.stat_result) -> str:
+    return f"{status.st_ino}-{status.st_size}-{status.st_mtime_ns}"
 
 
 def _sync(path: Path) -> None:

@@ -114,11 +114,11 @@ class LocalSandbox(Handle, Commands, Files):
         with disk_faults("the sandbox's mark cannot be read"):
             return await anyio.to_thread.run_sync(marks.tag, self._folder)
 
-    async def write_mark(self, mark: bytes) -> None:
+    async def write_mark(self, mark: bytes) -> str:
         async with self._marking:
             self.check()
             with disk_faults("the sandbox's mark cannot be written"):
-                await anyio.to_thread.run_sync(self._write_mark, mark)
+                return await anyio.to_thread.run_sync(self._write_mark, mark)
 
     async def clear_mark(self) -> None:
         async with self._marking:
@@ -126,8 +126,8 @@ class LocalSandbox(Handle, Commands, Files):
             with disk_faults("the sandbox's mark cannot be removed"):
                 await anyio.to_thread.run_sync(marks.clear, self._folder)
 
-    def _write_mark(self, mark: bytes) -> None:
-        marks.write(self._folder, mark, born=self._fingerprint.files)
+    def _write_mark(self, mark: bytes) -> str:
+        return marks.write(self._folder, mark, born=self._fingerprint.files)
 
 
 def _check_port(port: int) -> None:

@@ -50,6 +50,9 @@ _BAD_PART = re.compile(r"(?:^|/)\.{0,2}(?:/|$)")
 
 
 class Files(Asking):
+    watcher = ""
+    """What a handle that has no connection of its own is known by to what watches for it."""
+
     @property
     def batch(self) -> Batch:
         return BATCH
@@ -182,6 +185,7 @@ class Files(Asking):
             "depth": depth,
             "limit": limit,
             "watch": watch,
+            "watcher": self.watcher,
         }
         answer = (await self.ask("scan", fields, within_s=_SCAN_S, on_event=found.add)).fields
         return Scan(
@@ -197,7 +201,11 @@ class Files(Asking):
         if not cursor:
             return None
         found = _Found(_MAX_RESCANNED)
-        answer = (await self.ask("rescan", {"cursor": int(cursor)}, within_s=_SCAN_S, on_event=found.add)).fields
+        answer = (
+            await self.ask(
+                "rescan", {"cursor": int(cursor), "watcher": self.watcher}, within_s=_SCAN_S, on_event=found.add
+            )
+        ).fields
         if answer.is_null("cursor"):
             return None
         return Rescan(

@@ -148,9 +148,10 @@ async def _first_sync_beside(emulator: Emulator, folder: Path) -> tuple[Cost, Co
         await workspace.open(_no_phase)
         await _fill(workspace, projects.FILL, BESIDE_FILES, 1)
         sandbox = await sdk.get(name_of(workspace.record.id, 1))
+        root = (await _run(workspace, "pwd")).decode().strip()
         read: dict[str, bytes] = {}
         ours = await _cost(emulator, partial(workspace.sync, made_by="benchmark"))
-        theirs = await _cost(emulator, partial(_read_all, sandbox, "/workspace", read))
+        theirs = await _cost(emulator, partial(_read_all, sandbox, root, read))
         _check(len(read) == (await store.count(workspace.record.id)).files == BESIDE_FILES)
         await workspace.aclose()
         return ours, theirs

@@ -151,7 +151,7 @@ class Syncer:
     async def _stand(
         self, look: Look, scan: Scan, captured: Captured, revision: int, tag: str | None
     ) -> Standing | None:
-        """What the next glimpse may follow from; None where it could miss something. `tag`: of the mark just written."""
+        """What the next glimpse may follow from; None where it could miss something. `tag`: of a mark just written."""
         if not scan.cursor or scan.truncated or scan.invalid or scan.unreadable or look.mark.withheld:
             return None
         tag = tag or await self._sandbox.mark_tag()

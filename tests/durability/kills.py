@@ -39,7 +39,8 @@ _DERIVED = {
     """,
     "the uses": """
         SELECT digest, uses FROM blobs WHERE digest IS NOT NULL EXCEPT
-        SELECT digest, (SELECT count(*) FROM changes WHERE changes.digest = blobs.digest) FROM blobs
+        SELECT blobs.digest, ifnull(times, 0) FROM blobs
+            LEFT JOIN (SELECT digest, count(*) AS times FROM changes GROUP BY digest) AS used USING (digest)
     """,
     "the sizes": """
         SELECT id, size FROM blobs WHERE digest IS NOT NULL EXCEPT

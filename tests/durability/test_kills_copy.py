@@ -21,7 +21,7 @@ from tests.e2e.stdio_client import PROGRAM
 from vaporform_mcp import app
 from vaporform_mcp.settings import Settings
 
-REVISIONS = 300 if LONG else 30
+REVISIONS = 60 if LONG else 30
 pytestmark = pytest.mark.timeout(7200 if LONG else 120)
 
 

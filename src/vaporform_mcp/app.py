@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import secrets
 import sys
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
@@ -17,7 +16,7 @@ from vaporform_mcp.errors import SandboxUnavailable, StoreUnavailable
 from vaporform_mcp.platforms import check_platform
 from vaporform_mcp.server import Serving
 from vaporform_mcp.settings import Settings, host_environment
-from vaporform_mcp.types import Resources, Spec, WorkspaceName, parse_name
+from vaporform_mcp.types import Spec, WorkspaceName, parse_name
 
 if TYPE_CHECKING:  # a server that is only asked for its tools must not pay for loading what they call
     from vaporform_mcp.manager import Manager
@@ -269,13 +268,18 @@ async def forget_workspace(settings: Settings, name: WorkspaceName) -> None:
 
 
 async def sandboxes(settings: Settings) -> Sequence[SandboxStatus]:
-    """Every sandbox that this machine has in the data folder. Looking starts none, and keeps none from ending."""
+    """Every sandbox of the data folder, here or at Daytona. Looking starts none, and keeps none from ending."""
     check_platform()
-    from vaporform_mcp.sandboxes.local.registry import known_sandboxes
-
     if not settings.data_dir.is_dir():
         return []
-    known = await known_sandboxes(settings.data_dir)
+    if settings.sandbox == "daytona":
+        from vaporform_mcp.sandboxes.daytona.registry import known_sandboxes as known_there
+
+        known = await known_there(_daytona_config(settings))
+    else:
+        from vaporform_mcp.sandboxes.local.registry import known_sandboxes
+
+        known = await known_sandboxes(settings.data_dir)
     names = await _current(settings) if known else {}
     return [
         SandboxStatus(
@@ -294,6 +298,8 @@ async def sandboxes(settings: Settings) -> Sequence[SandboxStatus]:
 
 def sandbox_folders(settings: Settings, sandbox: SandboxStatus) -> list[Path]:
     """The folders on this machine that are the sandbox's; the last is the one that holds its `files`."""
+    if settings.sandbox != "local":
+        return []
     from vaporform_mcp.sandboxes.local import layout
 
     root = layout.folder_of(settings.data_dir, sandbox.workspace_id, sandbox.epoch).root
@@ -307,6 +313,11 @@ async def stop_sandbox(settings: Settings, sandbox: SandboxStatus) -> None:
     Raises:
         SandboxUnavailable: it does not end.
     """
+    if settings.sandbox == "daytona":
+        from vaporform_mcp.sandboxes.daytona.registry import stop_sandbox as stop_remote
+
+        await stop_remote(_daytona_config(settings), sandbox.workspace_id, sandbox.epoch)
+        return
     from vaporform_mcp.sandboxes.local.registry import end_sandbox
 
     await end_sandbox(settings.data_dir, sandbox.workspace_id, sandbox.epoch)
@@ -325,45 +336,13 @@ def find_isolation() -> Bubblewrap:
 
 
 def _daytona_config(settings: Settings) -> DaytonaConfig:
-    from vaporform_mcp.sandboxes.daytona.config import DaytonaConfig
+    from vaporform_mcp.sandboxes.daytona.config import DaytonaConfig, own_store_id
 
-    chosen = settings.daytona
-    return DaytonaConfig(
-        api_key=chosen.api_key.get_secret_value(),
-        store_id=_store_id(settings),
-        api_url=chosen.api_url,
-        target=chosen.target or None,
-        image=chosen.image or None,
-        snapshot=chosen.snapshot or None,
-        public=chosen.public,
-        network=chosen.network,
-        network_allow=chosen.network_allow,
-        resources=Resources(cpu=chosen.cpu or None, memory_gb=chosen.memory_gb or None, disk_gb=chosen.disk_gb or None),
-        auto_stop_min=chosen.auto_stop_min,
-        auto_archive_min=chosen.auto_archive_min,
-        auto_delete_min=chosen.auto_delete_min,
-        ephemeral=chosen.ephemeral,
-        ttl_min=chosen.ttl_min,
-        max_running=chosen.max_running,
-        max_sandboxes=chosen.max_sandboxes,
-        ready_s=chosen.ready_s,
-        build_s=chosen.build_s,
-        preview_s=chosen.preview_s,
-    )
-
-
-def _store_id(settings: Settings) -> str:
-    """What tells this store from others, for sandboxes that lie elsewhere; the same for all servers of it."""
-    if settings.store == "mongo":
+    store_id = own_store_id(settings.data_dir)
+    if settings.store == "mongo":  # the same for all servers of it
         where = f"{_hosts(settings.mongo.uri.get_secret_value())}/{settings.mongo.database}"
-        return hashlib.sha256(where.encode()).hexdigest()[:16]
-    file, made = settings.data_dir / "store-id", settings.data_dir / f".store-id-{secrets.token_hex(4)}"
-    if not file.exists():
-        made.write_text(secrets.token_hex(8))
-        with suppress(FileExistsError):
-            file.hardlink_to(made)  # whole, and only where no other server was quicker
-        made.unlink()
-    return file.read_text().strip()
+        store_id = hashlib.sha256(where.encode()).hexdigest()[:16]
+    return DaytonaConfig.of(settings.daytona, api_key=settings.daytona.api_key.get_secret_value(), store_id=store_id)
 
 
 async def _current(settings: Settings) -> dict[tuple[str, int], str]:

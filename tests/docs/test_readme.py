@@ -49,6 +49,13 @@ def test_the_table_of_tools_is_the_list_that_clients_are_given() -> None:
     assert set(offered("all")) - set(offered("standard")) == named
 
 
+def test_the_facts_of_a_completion_are_those_of_its_schema() -> None:
+    sentence = README.partition("`attempt_completion` has them as structured")[2].partition("\n\n")[0]
+    output = offered("all")["attempt_completion"].output
+    assert output is not None
+    assert set(re.findall(r"`(\w+)`", sentence)) == set(output)
+
+
 def test_the_table_of_settings_is_what_can_be_set() -> None:
     rows = [(name.strip("`"), default.strip("`"), meaning) for name, default, meaning in _table("settings")]
     known = [(setting.name, setting.default, setting.meaning) for setting in known_settings()]

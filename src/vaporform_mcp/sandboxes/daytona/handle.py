@@ -30,6 +30,7 @@ class Handle(Asking):
         self._reach = reach
         self._hand = Hand(reach, workspace_id, epoch)
         self._is_destroyed = False
+        self.watcher = uuid.uuid4().hex
 
     @property
     def start(self) -> int:

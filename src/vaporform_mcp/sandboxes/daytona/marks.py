@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections.abc import Mapping
+from dataclasses import replace
 
 import anyio
 
@@ -18,6 +19,9 @@ __all__ = ["LABEL", "Marks"]
 
 LABEL = "vaporform-mark"
 """The digest of the mark, and what tells the files that it is about from others that came to lie in their place."""
+
+FRESH_S = 1.0
+"""One sync asks several times."""
 
 MAX_MARK_BYTES = 512 * 1024 * 1024
 
@@ -47,7 +51,7 @@ class Marks:
 
     async def tag(self) -> str | None:
         """The label, where it is about the files that are there now."""
-        machine = await self._reach.look()
+        machine = await self._reach.look(at_most_s=FRESH_S)
         tag = machine.labels.get(LABEL)
         files = self._hand.note.files if self._hand.note is not None else ""
         return tag if tag is not None and tag.partition(".")[2] == files else None
@@ -76,6 +80,7 @@ class Marks:
             await self._reach.service.put_labels(machine, labels)
         except Refused as error:
             raise await self._explained(error) from None
+        self._reach.machine = replace(self._reach.machine, labels=labels)
 
     async def _explained(self, error: Refused) -> VaporformError:
         await self._reach.look()  # raises what explains it better

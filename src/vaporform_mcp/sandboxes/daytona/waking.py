@@ -12,7 +12,7 @@ from vaporform_mcp.sandboxes.daytona.config import DaytonaConfig
 from vaporform_mcp.sandboxes.daytona.faults import failed, printable
 from vaporform_mcp.sandboxes.daytona.service import Machine, Refused, Service
 
-__all__ = ["GONE", "await_gone", "bring_up", "lost"]
+__all__ = ["ASLEEP", "GONE", "await_gone", "bring_up", "lost"]
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +21,7 @@ SLOWEST_LOOK_S = 2.0
 GONE_S = 60.0
 
 GONE = frozenset({"destroyed", "destroying"})
-_ASLEEP = frozenset({"stopped", "paused", "archived"})
+ASLEEP = frozenset({"stopped", "paused", "archived"})
 _SLOW = frozenset({"pending_build", "building_snapshot", "pulling_snapshot", "archived", "archiving", "restoring"})
 """What takes minutes where it happens for the first time, or out of an archive."""
 
@@ -66,7 +66,7 @@ async def bring_up(
             recovered = True
             log.info("recovering the sandbox %s", machine.id)
             await service.recover(machine.id)
-        elif machine.state in _ASLEEP and not asked:
+        elif machine.state in ASLEEP and not asked:
             log.info("starting the sandbox %s, which was %s", machine.id, machine.state)
             asked = await _start(service, machine)
         if anyio.current_time() - began > limit_s:

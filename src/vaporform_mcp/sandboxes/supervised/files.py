@@ -48,6 +48,9 @@ _BAD_PART = re.compile(r"(?:^|/)\.{0,2}(?:/|$)")
 
 
 class Files(Asking):
+    watcher = ""
+    """What a handle that has no connection of its own is known by to what watches for it."""
+
     async def read_files(
         self, paths: Sequence[WorkspacePath], *, max_bytes: int, follow: bool = True
     ) -> Sequence[FileContent | FileFault]:
@@ -174,6 +177,7 @@ class Files(Asking):
             "depth": depth,
             "limit": limit,
             "watch": watch,
+            "watcher": self.watcher,
         }
         answer = (await self.ask("scan", fields, within_s=_SCAN_S, on_event=found.add)).fields
         return Scan(
@@ -189,7 +193,11 @@ class Files(Asking):
         if not cursor:
             return None
         found = _Found(_MAX_RESCANNED)
-        answer = (await self.ask("rescan", {"cursor": int(cursor)}, within_s=_SCAN_S, on_event=found.add)).fields
+        answer = (
+            await self.ask(
+                "rescan", {"cursor": int(cursor), "watcher": self.watcher}, within_s=_SCAN_S, on_event=found.add
+            )
+        ).fields
         if answer.is_null("cursor"):
             return None
         return Rescan(

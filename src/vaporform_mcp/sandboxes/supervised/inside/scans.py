@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     _Send = Callable[[bytes, bytes], None]
 
 MAX_SCANS = 16
+MAX_NAMED = 8
 MAX_ROWS = 5_000_000
 READ_BYTES = 256 * 1024
 PIPE_BYTES = 1024 * 1024
@@ -44,7 +45,7 @@ class Scans:
         self._root = root
         self._commands = commands
         self._running: set[_Scan] = set()
-        self._watches: dict[Connection, Watch] = {}
+        self._watches: dict[Connection | str, Watch] = {}
         self._cursors = itertools.count(1)
 
     def operations(self) -> dict[str, Callable[[Request], None]]:
@@ -65,17 +66,17 @@ class Scans:
             limit=min(request.integer("limit", MAX_ROWS), MAX_ROWS),
         )
         is_whole = not order.under and order.depth is None
-        watch = self._new_watch(request.connection, order.prune) if is_whole and request.flag("watch") else None
+        watch = self._new_watch(_watcher(request), order.prune) if is_whole and request.flag("watch") else None
         self._start(request, watch, lambda send: scan(self._root, order, watch, send))
 
     def _rescan(self, request: Request) -> None:
         self._require_room()
-        watch = self._watches.get(request.connection)
+        watch = self._watches.get(_watcher(request))
         if watch is None or watch.cursor != request.integer("cursor"):
             request.reply({"cursor": None})
             return
         # Away while the worker has it: nobody else reads it meanwhile, and if the worker fails it is not believed.
-        del self._watches[request.connection]
+        del self._watches[_watcher(request)]
         watch.cursor = next(self._cursors)
         self._start(request, watch, lambda send: rescan(self._root, request.number, watch, send))
 
@@ -84,8 +85,8 @@ class Scans:
         if len(self._running) >= MAX_SCANS:
             raise Refused("limit", f"{MAX_SCANS} scans of the workspace run already", "Try again in a moment.")
 
-    def _new_watch(self, connection: Connection, prune: frozenset[bytes]) -> Watch | None:
-        self._take_watch(connection)
+    def _new_watch(self, watcher: Connection | str, prune: frozenset[bytes]) -> Watch | None:
+        self._take_watch(watcher)
         try:
             watch = Watch(prune)
         except OSError:
@@ -93,8 +94,8 @@ class Scans:
         watch.cursor = next(self._cursors)
         return watch
 
-    def _take_watch(self, connection: Connection) -> None:
-        watch = self._watches.pop(connection, None)
+    def _take_watch(self, watcher: Connection | str) -> None:
+        watch = self._watches.pop(watcher, None)
         if watch is not None:
             watch.close()
 
@@ -109,9 +110,12 @@ class Scans:
         self._running.add(running)
         self._commands.adopt(pid, running.worker_ended)
 
-    def keep_watch(self, connection: Connection, watch: Watch) -> None:
-        self._take_watch(connection)
-        self._watches[connection] = watch
+    def keep_watch(self, watcher: Connection | str, watch: Watch) -> None:
+        self._take_watch(watcher)
+        self._watches[watcher] = watch
+        named = [each for each in self._watches if isinstance(each, str)]
+        for each in named[:-MAX_NAMED]:
+            self._take_watch(each)
 
     def forget(self, running: _Scan) -> None:
         self._running.discard(running)
@@ -196,15 +200,21 @@ class _Scan:
         watch, self._watch = self._watch, None
         if watch is None:
             return
-        if self.request.connection.closed:
+        watcher = _watcher(self.request)
+        if watcher is self.request.connection and self.request.connection.closed:
             watch.close()
         else:
             watch.heed(report)
-            self._scans.keep_watch(self.request.connection, watch)
+            self._scans.keep_watch(watcher, watch)
 
     def _resume(self) -> None:
         if self._output >= 0:
             self._loop.watch(self._output, self._ready)
+
+
+def _watcher(request: Request) -> Connection | str:
+    """Whose the watch is: the connection's, or that of whoever goes by a name and has many."""
+    return request.text("watcher", "") or request.connection
 
 
 def _fork_worker(root: Root, watch: Watch | None, work: Callable[[_Send], None]) -> tuple[int, int]:

@@ -9,6 +9,7 @@ import socket
 import sys
 import time
 
+from .ports import PortTable
 from .wire import HEADER
 
 __all__ = ["Failed", "attach", "exactly"]
@@ -84,6 +85,7 @@ def _start(archive: str, wanted: dict[str, object]) -> tuple[socket.socket, dict
         "root": root,
         "env": _environment(wanted.get("env")),
         "shell": next((each for each in SHELLS if os.access(each, os.X_OK)), "/bin/sh"),
+        "machine_ports": _machine_ports(wanted.get("machine_ports")),
         "spool_dir": os.path.abspath("output"),
     }
     if os.path.exists(SOCKET):
@@ -140,6 +142,17 @@ def _is_ours(path: str) -> bool:
         except OSError:
             return False
     return os.path.isdir(path) and os.access(path, os.R_OK | os.W_OK | os.X_OK)
+
+
+def _machine_ports(wanted: object) -> list[int]:
+    """What listened before the first command could: it is the machine's, whatever starts later."""
+    if not os.path.exists("ports"):
+        with open("ports.new", "w") as target:
+            json.dump(sorted(PortTable().listening()), target)
+        os.replace("ports.new", "ports")
+    with open("ports") as source:
+        found: list[int] = json.load(source)
+    return [*found, *(wanted if isinstance(wanted, list) else ())]  # pyright: ignore[reportUnknownVariableType]  # numbers
 
 
 def _environment(wanted: object) -> dict[str, object]:

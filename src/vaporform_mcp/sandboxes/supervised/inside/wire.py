@@ -38,9 +38,9 @@ append   upload (data)                                                {}
 commit   upload, abort                                                stat, path; {} of an abort
 remove   paths                                                        faults: [{path, error}]
 stat     paths                                                        stats: [stat | null | {error}]
-scan     under, prune, depth|null, limit, watch                       clock_ns, invalid, unreadable, truncated,
+scan     under, prune, depth|null, limit, watch, watcher              clock_ns, invalid, unreadable, truncated,
                                                                       cursor|null
-rescan   cursor                                                       gone, lost, linked, invalid, unreadable,
+rescan   cursor, watcher                                              gone, lost, linked, invalid, unreadable,
                                                                       cursor; or cursor null: a scan is due
 ports                                                                 ports
 connect  port                                                         {}, fds 1: a connected TCP socket
@@ -67,9 +67,10 @@ that may be replaced: where that differs right before the change, the error is c
 Events: every `run` sends ``{"event": "accepted"}`` before its command begins; with `stream` it also sends
 ``{"event": "output"}`` with bytes. `scan` sends ``{"event": "entries", "rows": [[path, *stat], …]}``, at most
 `SCAN_ROWS` each, sorted by path overall. With `watch` its folders are watched from before they are listed; a `rescan`
-with the newest cursor of its connection then sends, unsorted, as entries what was touched since and what lies in new
-folders, and names paths that are `gone`, folders that are `lost`, and files that are `linked` by several names, a
-change of which is not told. Where it answers that a scan is due, the entries before it are void.
+with the newest cursor of its connection, or of the `watcher` that it names, then sends, unsorted, as entries what was
+touched since and what lies in new folders, and names paths that are `gone`, folders that are `lost`, and files that are
+`linked` by several names, a change of which is not told. Where it answers that a scan is due, the entries before it are
+void.
 
 A `listen` of a port asked for again answers with the same socket, shared by the servers that asked; while none of them
 is attached the supervisor accepts there itself: egress is answered 503, a forward is closed. When a connection ends,

@@ -1,4 +1,4 @@
-"""What each operation of a workspace costs in requests to Daytona: the table of docs/daytona.md, by the same counts."""
+"""What each operation of a workspace costs in requests to Daytona, also where the watch cannot tell and a scan is due."""
 
 from __future__ import annotations
 

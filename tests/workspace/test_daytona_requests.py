@@ -1,4 +1,4 @@
-"""What each operation of a workspace costs in requests to Daytona, also where the watch cannot tell and a scan is due."""
+"""What each operation of a workspace costs in requests to Daytona, a scan included where the watch cannot tell."""
 
 from __future__ import annotations
 

@@ -135,3 +135,19 @@ def test_the_supervisor_outlives_the_command_that_started_it(machine: Machine) -
     until(lambda: Path(f"/proc/{pid}").exists())
     config = Fields(json.loads(machine.ask(({"op": "info"}, b""))[0].fields.object("hello").text("config")))
     assert config.text("root") == str(machine.workspace)
+
+
+def test_marks_before_the_one_that_holds_are_removed_and_a_later_one_stays(machine: Machine) -> None:
+    for at, name in enumerate(("mark-a", "mark-b", "mark-c"), 1):
+        (machine.state / name).write_bytes(b"")
+        os.utime(machine.state / name, (at, at))
+    machine.ask(({"op": "info"}, b""), mark="mark-b")
+    assert sorted(each.name for each in machine.state.glob("mark-*")) == ["mark-b", "mark-c"]
+    machine.ask(({"op": "info"}, b""), mark="mark-gone")
+    assert sorted(each.name for each in machine.state.glob("mark-*")) == ["mark-b", "mark-c"]
+    # One made from this one's saved state has none of them, and a supervisor of its own.
+    before = machine.supervisor()
+    other: Mapping[str, JsonValue] = {"workspace": "other", "epoch": 1, "root": str(machine.workspace), "linger_s": 60}
+    machine.ask(({"op": "info"}, b""), config={**other, "outside_only": False})
+    assert list(machine.state.glob("mark-*")) == []
+    assert not Path(f"/proc/{before}").exists() or Path(f"/proc/{before}/stat").read_text().split()[2] == "Z"

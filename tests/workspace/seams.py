@@ -16,6 +16,7 @@ from vaporform_mcp.manager import Manager, open_manager
 from vaporform_mcp.sandboxes.base import OnPhase, Provider, ProviderInfo, Sandbox
 from vaporform_mcp.sandboxes.local.config import Level, LocalConfig
 from vaporform_mcp.sandboxes.local.provider import open_local
+from vaporform_mcp.sandboxes.snapshots import Snapshots
 from vaporform_mcp.stores.base import Blob
 from vaporform_mcp.stores.sqlite import SqliteStore
 from vaporform_mcp.stores.sqlite.connections import Connections
@@ -125,6 +126,10 @@ class SeamProvider:
     async def destroy(self, workspace_id: str, epoch: int) -> None:
         await _call(self.before, "destroy")
         await self._inner.destroy(workspace_id, epoch)
+
+    @property
+    def snapshots(self) -> Snapshots:
+        return self._inner.snapshots
 
     async def describe(self) -> ProviderInfo:
         return await self._inner.describe()

@@ -17,6 +17,7 @@ from vaporform_mcp.manager.archive import Archive
 from vaporform_mcp.manager.records import Records
 from vaporform_mcp.manager.requests import OpenRequest, agree
 from vaporform_mcp.manager.slots import Slot
+from vaporform_mcp.manager.snapshots import Shelf
 from vaporform_mcp.manager.trash import Trash
 from vaporform_mcp.sandboxes.base import OnPhase, Provider, SandboxInfo
 from vaporform_mcp.stores.base import Store
@@ -56,6 +57,7 @@ class Manager:
         self._records = Records(store, spec)
         self._trash = Trash(store, provider, lock_of)
         self.archive = Archive(store)
+        self.snapshots = Shelf(store, provider, lambda owner, name, wait_s: self.workspace(owner, name, wait_s=wait_s))
         # Nothing is awaited between a look into it and what is done about it, so one name has one slot.
         self._slots: dict[_Key, Slot] = {}
 

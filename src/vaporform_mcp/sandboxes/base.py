@@ -24,6 +24,7 @@ from vaporform_mcp.sandboxes.records import (
     RunState,
     SandboxInfo,
 )
+from vaporform_mcp.sandboxes.snapshots import Snapshots
 from vaporform_mcp.types import ROOT, Phase, Spec, Stat, WorkspacePath
 
 __all__ = [
@@ -275,6 +276,11 @@ class Provider(Protocol):
         ...
 
     async def describe(self) -> ProviderInfo: ...
+
+    @property
+    def snapshots(self) -> Snapshots:
+        """`NoSnapshots` where it has none."""
+        ...
 
     async def aclose(self) -> None:
         """Let go of every handle; sandboxes go on. Safe to call twice."""

@@ -12,6 +12,7 @@ from vaporform_mcp.exclusions import Exclusions, MirrorRules
 from vaporform_mcp.history import Point
 from vaporform_mcp.locks import HostLock
 from vaporform_mcp.sandboxes.base import Command, OnPhase, Preview, ProcessStatus, Provider, RunState, SandboxInfo
+from vaporform_mcp.sandboxes.snapshots import Snapshot
 from vaporform_mcp.stores.base import Store
 from vaporform_mcp.sync import MIRRORED
 from vaporform_mcp.techstack import TechStack
@@ -63,8 +64,11 @@ class Workspace:
         self._store = store
         self._lock = lock
         self._rules = rules
+        self._snapshots = provider.snapshots
         self._loop = SyncLoop(self._sync_in_background)
-        self._lifeline = Lifeline(record, store, Opener(store, provider, lock), lambda: self._loop.request("self-heal"))
+        self._lifeline = Lifeline(
+            record, store, Opener(store, provider, lock, rules.exclusions), lambda: self._loop.request("self-heal")
+        )
         self._writer = Writer(self._lifeline, lock, self._loop, rules.max_file_bytes)
         self._receiver = Receiver(self._lifeline, lock)
         self._unshown = Unshown(rules.exclusions)
@@ -191,6 +195,23 @@ class Workspace:
 
     async def checkpoint(self, label: str, *, wait_s: float) -> Checkpoint:
         return await self._traveller.checkpoint(label, wait_s=wait_s)
+
+    async def snapshot(self, name: str, *, wait_s: float) -> Snapshot:
+        """Save the sandbox under the name, what of its files is not mirrored yet being mirrored first, where that can
+        be. Safe to repeat: one that is under way is joined.
+        """
+        deadline = anyio.current_time() + wait_s
+        try:
+            with anyio.move_on_after(wait_s / 2):
+                await self.sync(made_by="snapshots")
+        except StoreUnavailable as error:
+            log.info("the sandbox is saved without its mirror: %s", error)
+
+        async def save(live: Live) -> Snapshot:
+            left_s = max(0.0, deadline - anyio.current_time())
+            return await self._snapshots.save(self.record.id, live.mirror.epoch, name, wait_s=left_s)
+
+        return await self._lifeline.use(save)
 
     async def find(self, point: str) -> Point:
         """The revision of that number or label. Raises `NotFound`, which names the nearest."""

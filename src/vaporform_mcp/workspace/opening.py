@@ -9,17 +9,17 @@ from dataclasses import dataclass
 
 import anyio
 
-from vaporform_mcp.errors import Conflict, NotFound, SandboxUnavailable
-from vaporform_mcp.exclusions import PRUNED_FOLDERS
+from vaporform_mcp.errors import Conflict, InvalidArgument, NotFound, SandboxUnavailable
+from vaporform_mcp.exclusions import PRUNED_FOLDERS, Exclusions
 from vaporform_mcp.locks import HostLock
-from vaporform_mcp.sandboxes.base import OnPhase, Provider, Sandbox
+from vaporform_mcp.sandboxes.base import Command, OnPhase, Provider, Sandbox
 from vaporform_mcp.stores.base import Store
 from vaporform_mcp.sync import CLOCK_GRAIN_NS, Index
-from vaporform_mcp.types import Head, Phase, WorkspacePath, WorkspaceRecord
+from vaporform_mcp.types import Entry, EntryKind, Head, Phase, WorkspacePath, WorkspaceRecord
 from vaporform_mcp.workspace.importing import clone
 from vaporform_mcp.workspace.marks import Mark, decode, encode
 from vaporform_mcp.workspace.mirror import Mirror
-from vaporform_mcp.workspace.repository import STATE, Returned, bring_back
+from vaporform_mcp.workspace.repository import FOLDER, STATE, Returned, bring_back
 from vaporform_mcp.workspace.restoring import restore_tree
 
 __all__ = ["Live", "Opener"]
@@ -27,6 +27,7 @@ __all__ = ["Live", "Opener"]
 log = logging.getLogger(__name__)
 
 TAKEOVER_TRIES = 20
+CLEAR_S = 120.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,10 +49,11 @@ class Live:
 class Opener:
     """Opens one workspace, as often as it takes. Safe to repeat and to interrupt: without a mark it starts again."""
 
-    def __init__(self, store: Store, provider: Provider, lock: HostLock) -> None:
+    def __init__(self, store: Store, provider: Provider, lock: HostLock, exclusions: Exclusions) -> None:
         self._store = store
         self._provider = provider
         self._lock = lock
+        self._exclusions = exclusions
 
     async def open(self, record: WorkspaceRecord, on_phase: OnPhase) -> Live:
         """The live sandbox: as it is, where its mark is of the current epoch; else rebuilt from the mirror.
@@ -94,18 +96,23 @@ class Opener:
         before = await self._store.head(record.id)
         head = await self._take_over(record, before)
         sandbox = await self._provider.acquire(record.spec, record.id, head.epoch, on_phase)
-        if before.number == 0 and (await sandbox.scan(limit=1)).entries:
+        imports = before.number == 0 and record.spec.git_url is not None
+        if imports and (await sandbox.scan(limit=1)).entries:
             # A first opening that was interrupted left files of which no mark tells.
             await self._provider.destroy(record.id, head.epoch)
             sandbox = await self._provider.acquire(record.spec, record.id, head.epoch, on_phase)
+            if (await sandbox.scan(limit=1)).entries:
+                raise _occupied(record)
         problems: Mapping[WorkspacePath, str] = {}
         repository: Returned | None = None
         mirror = Mirror(self._store, record.id, head)
-        if before.number == 0 and record.spec.git_url is not None:
+        if imports and record.spec.git_url is not None:
             on_phase(Phase.IMPORTING, 0)
             await clone(sandbox, record.spec.git_url, record.spec.git_branch)
         else:
             tree = await mirror.tree()
+            if before.number > 0:
+                await self._clear_unmirrored(sandbox, tree)
 
             def progress(done: int, total: int) -> None:
                 on_phase(Phase.RESTORING, 100 * done / total)
@@ -126,6 +133,24 @@ class Opener:
             problems=problems,
             repository=repository,
         )
+
+    async def _clear_unmirrored(self, sandbox: Sandbox, tree: Mapping[WorkspacePath, Entry]) -> None:
+        """Of the files that its image or snapshot brought along, leave what the mirror has, and what it never has."""
+        scan = await sandbox.scan(prune=self._exclusions.pruned_names)
+        if not scan.entries:
+            return
+        if any(item.path == FOLDER for item in scan.entries):
+            # Its commits come back from the mirror, newer ones too.
+            await sandbox.exec(Command(text=f"rm -rf {FOLDER}", timeout_s=CLEAR_S))
+        strange = [
+            item.path
+            for item in scan.entries
+            if item.stat.kind is not EntryKind.DIRECTORY
+            and item.path not in tree
+            and not self._exclusions.is_excluded(item.path)
+        ]
+        for fault in await sandbox.remove_files(strange):
+            log.warning("a file of the snapshot stays, which the mirror has not: %s", fault.error)
 
     async def _take_over(self, record: WorkspaceRecord, head: Head) -> Head:
         if head.number == 0:
@@ -179,3 +204,11 @@ class Opener:
             await self._provider.destroy(record.id, epoch)
         except SandboxUnavailable as error:
             log.warning("left the sandbox of epoch %d behind: %s", epoch, error)
+
+
+def _occupied(record: WorkspaceRecord) -> InvalidArgument:
+    which = f"the snapshot {record.spec.snapshot}" if record.spec.snapshot else "the image"
+    return InvalidArgument(
+        f"{which} has files in the workspace's folder already, so that {record.spec.git_url} cannot be cloned into it",
+        hint="Leave git_url out, or name an image or snapshot that leaves /workspace empty.",
+    )

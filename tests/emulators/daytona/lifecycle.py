@@ -41,7 +41,7 @@ class Lifecycle:
         self.clock = clock
         self.limits = Limits()
         self.timings = dict(QUICK)
-        self.outcomes: deque[Outcome] = deque()  # of the creations and starts to come, in this order
+        self.outcomes: deque[Outcome] = deque()  # of the creations, starts and snapshots to come, in this order
         self.sandboxes: dict[str, Sandbox] = {}
         self._tasks = tasks
 

@@ -117,6 +117,11 @@ class Snapshots:
         self._lifecycle.borrow(sandbox, "snapshotting", lambda: self._save(sandbox, snapshot))
 
     async def _save(self, sandbox: Sandbox, snapshot: Snapshot) -> None:
+        if self._lifecycle.outcomes:
+            outcome = self._lifecycle.outcomes.popleft()
+            snapshot.error_reason = outcome.reason
+            self._set(snapshot, outcome.state)
+            return
         files = self._folder / snapshot.id
         await anyio.to_thread.run_sync(copy_files, self._lifecycle.machines.root(sandbox.id), files)
         snapshot.files = files

@@ -11,12 +11,14 @@ import anyio
 from vaporform_mcp.errors import Conflict, LimitReached, SandboxLost, SandboxUnavailable, VaporformError
 from vaporform_mcp.sandboxes.base import OnPhase, ProviderInfo
 from vaporform_mcp.sandboxes.daytona.config import DaytonaConfig
-from vaporform_mcp.sandboxes.daytona.faults import failed, is_transient
+from vaporform_mcp.sandboxes.daytona.faults import Failure, failed, is_transient
 from vaporform_mcp.sandboxes.daytona.making import labels_of, name_of, network_of, order_of
 from vaporform_mcp.sandboxes.daytona.reach import Reach
 from vaporform_mcp.sandboxes.daytona.sandbox import ISOLATION, DaytonaSandbox
 from vaporform_mcp.sandboxes.daytona.service import Machine, Order, Refused, Service
+from vaporform_mcp.sandboxes.daytona.snapshots import DaytonaSnapshots
 from vaporform_mcp.sandboxes.daytona.waking import GONE, await_gone, bring_up
+from vaporform_mcp.sandboxes.snapshots import Snapshots
 from vaporform_mcp.types import Phase, Spec
 
 __all__ = ["DaytonaProvider", "open_daytona"]
@@ -36,6 +38,7 @@ class DaytonaProvider:
         self._config = config
         self._service = service
         self._live: dict[tuple[str, int], DaytonaSandbox] = {}
+        self._snapshots = DaytonaSnapshots(config, service)
         self._acquiring: dict[tuple[str, int], anyio.Lock] = {}
 
     @property
@@ -73,6 +76,10 @@ class DaytonaProvider:
                 await self._service.delete(machine.id)
         except Refused as error:
             raise failed(error.failure, f"could not delete the sandbox {name}") from None
+
+    @property
+    def snapshots(self) -> Snapshots:
+        return self._snapshots
 
     async def describe(self) -> ProviderInfo:
         config = self._config
@@ -128,6 +135,8 @@ class DaytonaProvider:
                 return await self._service.create(order)
             except Refused as error:
                 failure = error.failure
+            if not is_transient(failure) and await self._is_mended(order.snapshot, failure):
+                continue
             if failure.status != 409 and not is_transient(failure):
                 raise failed(failure, "could not create the sandbox")
             found = await self._service.find(order.name)
@@ -141,6 +150,14 @@ class DaytonaProvider:
             await anyio.sleep(pause_s)
             pause_s *= 2
         raise SandboxUnavailable("Daytona did not create the sandbox", hint="Repeat the call.")
+
+    async def _is_mended(self, snapshot: str | None, failure: Failure) -> bool:
+        """Whether it was for the snapshot that none was made, and it can be used now: what the service says of one that
+        is inactive, still being saved or not there tells them apart badly.
+        """
+        return (
+            snapshot is not None and failure.status in {400, 404, 422} and await self._snapshots.made_usable(snapshot)
+        )
 
     async def _clean_up(self, machine_id: str) -> None:
         """What was asked for and failed is of no use to anybody; one that is merely late is joined by the next call."""

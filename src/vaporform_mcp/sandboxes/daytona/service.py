@@ -121,6 +121,15 @@ class Service:
         # Its own `create` and `start` give up at one failed look, without saying which sandbox they leave behind.
         self._api: SandboxApi = self._sdk._sandbox_api  # pyright: ignore[reportPrivateUsage]
 
+    @property
+    def sandboxes(self) -> SandboxApi:
+        """The generated client, for requests that go by `ask`."""
+        return self._api
+
+    async def ask(self, request: Callable[[], Awaitable[T]], *, repeat: bool = True) -> T:
+        """One request about what the service has, bounded, and repeated as all others are. Raises `Refused`."""
+        return await self._ask(request, repeat=repeat)
+
     # Sandboxes -------------------------------------------------------------------------------------------------
 
     async def create(self, order: Order) -> str:

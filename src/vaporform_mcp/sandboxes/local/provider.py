@@ -27,7 +27,8 @@ from vaporform_mcp.sandboxes.local.preparing import Prepared, prepare
 from vaporform_mcp.sandboxes.local.previews import PreviewForwarder
 from vaporform_mcp.sandboxes.local.sandbox import LocalSandbox
 from vaporform_mcp.sandboxes.local.versions import Versions
-from vaporform_mcp.types import Network, Phase, Spec
+from vaporform_mcp.sandboxes.snapshots import NoSnapshots, Snapshots
+from vaporform_mcp.types import Network, Phase, Resources, Spec
 
 __all__ = ["LocalProvider", "open_local"]
 
@@ -119,6 +120,10 @@ class LocalProvider:
             if path is not None:
                 await anyio.to_thread.run_sync(_remove, path)
 
+    @property
+    def snapshots(self) -> Snapshots:
+        return NoSnapshots(self.name)
+
     async def describe(self) -> ProviderInfo:
         config = self._config
         return ProviderInfo(
@@ -154,6 +159,12 @@ class LocalProvider:
                     f"local sandboxes have no {field}: they show this machine's own system and tools",
                     hint=f"Leave {field} out, or use another provider, such as Daytona.",
                 )
+        if spec.resources is not None and spec.resources != Resources():
+            raise NotSupported(
+                "local sandboxes have this machine's processors, memory and disk: cpu, memory_gb and disk_gb cannot be "
+                "given",
+                hint="Leave them out; VAPORFORM_LOCAL__MEMORY_MB and others bound what commands take.",
+            )
         if spec.public:
             raise NotSupported(
                 "previews of local sandboxes reach this computer only",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import fcntl
 import json
 import os
@@ -42,7 +43,7 @@ class Orders:
     when the server last looked: of another supervisor nothing is asked. `within_s` bounds every wait for an answer.
     `inline` bounds the answer that is printed, packed; a longer one is left in a file. What is asked with a `key` is
     done once: asked again, it is answered as it was. With `sync` what was written is on the disk before the answer.
-    Marks other than `mark` are of no more use; None leaves them.
+    Marks before `mark` are of no more use; None leaves them.
     """
 
     def __init__(self, fields: dict[str, object]) -> None:
@@ -157,18 +158,26 @@ def _last(reply: bytes) -> dict[str, dict[str, object]]:
 
 
 def _tidy(orders: Orders) -> None:
-    """Remove what nobody will ask for any more."""
+    """Remove what nobody will ask for any more. Another hand may be at it too."""
     if isinstance(orders.requests, str):
         os.unlink(orders.requests)
     if isinstance(orders.mark, str):
-        for name in os.listdir("."):
-            if name.startswith("mark-") and name != orders.mark:
-                os.unlink(name)
+        _tidy_marks(orders.mark)
     for folder in (ANSWERS, STAGED):
         if os.path.isdir(folder) and len(os.listdir(folder)) > MAX_KEPT:
             for each in os.scandir(folder):
-                if time.time() - each.stat().st_mtime > KEPT_S:
-                    os.unlink(each.path)
+                with contextlib.suppress(FileNotFoundError):
+                    if time.time() - each.stat().st_mtime > KEPT_S:
+                        os.unlink(each.path)
+
+
+def _tidy_marks(held: str) -> None:
+    """Those before it alone: a later one may hold by now, since this hand was told which one did."""
+    with contextlib.suppress(FileNotFoundError):
+        since = os.stat(held).st_mtime_ns
+        for each in os.scandir("."):
+            if each.name.startswith("mark-") and each.stat().st_mtime_ns < since:
+                os.unlink(each.path)
 
 
 # Frames --------------------------------------------------------------------------------------------------------

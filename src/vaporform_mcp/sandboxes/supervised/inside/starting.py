@@ -5,10 +5,12 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import socket
 import sys
 import time
 
+from .frames import encode_frame
 from .ports import PortTable
 from .wire import HEADER
 
@@ -23,6 +25,8 @@ START_S = 20.0
 LOCK_S = 30.0
 CHUNK_BYTES = 1024 * 1024
 
+_KEPT = {"lock", "root", "whose"}
+
 
 class Failed(Exception):
     """No supervisor can be had, and why."""
@@ -32,11 +36,12 @@ def attach(archive: str, wanted: dict[str, object]) -> tuple[socket.socket, dict
     """A connection to the supervisor, its greeting, and which start of it this is. The working directory is the folder
     that is ours.
     """
-    found = _connect()
+    whose = f"{wanted['workspace']} {wanted['epoch']}"
+    found = _connect(whose)
     if found is None:
         with open("lock", "w") as lock:
             _lock(lock.fileno())
-            found = _connect() or _start(archive, wanted)
+            found = _connect(whose) or _start(archive, wanted, whose)
     hello = found[1]
     noted: dict[str, object] = json.loads(str(hello["config"]))
     return found[0], hello, int(str(noted["start"]))
@@ -55,7 +60,8 @@ def _lock(descriptor: int) -> None:
             return
 
 
-def _connect() -> tuple[socket.socket, dict[str, object]] | None:
+def _connect(whose: str) -> tuple[socket.socket, dict[str, object]] | None:
+    """None where no supervisor of that sandbox runs."""
     one = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         one.settimeout(START_S)
@@ -64,16 +70,32 @@ def _connect() -> tuple[socket.socket, dict[str, object]] | None:
     except (OSError, EOFError):
         one.close()
         return None
+    if json.loads(str(hello["config"])).get("whose", whose) != whose:
+        # Of the sandbox whose saved state this one was made from, with what ran in it.
+        _end(one)
+        return None
     one.settimeout(None)
     return one, hello
 
 
-def _start(archive: str, wanted: dict[str, object]) -> tuple[socket.socket, dict[str, object]]:
+def _end(connection: socket.socket) -> None:
+    try:
+        connection.sendall(encode_frame({"id": 1, "op": "end"}))
+        while connection.recv(CHUNK_BYTES):
+            pass
+    except OSError:
+        pass
+    connection.close()
+
+
+def _start(archive: str, wanted: dict[str, object], whose: str) -> tuple[socket.socket, dict[str, object]]:
+    _become_own(archive, whose)
     start = _count()
     root = _workspace(str(wanted.get("root", WORKSPACE)))
     status = os.stat(root)
     noted = {
         "start": start,
+        "whose": whose,
         "code": os.path.basename(archive),
         "state": os.getcwd(),
         "root": root,
@@ -108,10 +130,30 @@ def _start(archive: str, wanted: dict[str, object]) -> tuple[socket.socket, dict
     listener.close()
     with os.fdopen(write_end, "wb") as pipe:
         pipe.write(json.dumps(config).encode())
-    found = _connect()
+    found = _connect(whose)
     if found is None:
         raise Failed(f"the supervisor does not start: {_said()}")
     return found
+
+
+def _become_own(archive: str, whose: str) -> None:
+    """Leave nothing of the sandbox whose saved state this one was made from, but for where its files lie."""
+    try:
+        with open("whose") as source:
+            before = source.read()
+    except FileNotFoundError:
+        before = whose
+    if before != whose:
+        for each in os.scandir("."):
+            if each.name in _KEPT or each.name == os.path.basename(archive):
+                continue
+            if each.is_dir(follow_symlinks=False):
+                shutil.rmtree(each.path)
+            else:
+                os.unlink(each.path)
+    with open("whose.new", "w") as target:
+        target.write(whose)
+    os.replace("whose.new", "whose")
 
 
 def _workspace(preferred: str) -> str:

@@ -21,7 +21,7 @@ from tests.e2e.stdio_client import Result, StdioServer, environment_in, stop_san
 from vaporform_mcp import app
 from vaporform_mcp.app import SandboxStatus
 from vaporform_mcp.settings import MongoSettings, Settings
-from vaporform_mcp.types import WorkspaceName
+from vaporform_mcp.types import Revision, WorkspaceName, WorkspaceRecord
 
 __all__ = ["WORKSPACE", "Machine", "a_machine", "digest", "digests_inside", "in_time", "run", "stored"]
 
@@ -96,6 +96,14 @@ class Machine:
         """Every file of the mirror's newest tree, after all that the store keeps was found to be whole."""
         return anyio.run(partial(stored, self.settings, name))
 
+    def record(self, name: str = WORKSPACE) -> WorkspaceRecord:
+        """What the store has of the workspace itself."""
+        return anyio.run(_record, self.settings, name)
+
+    def revisions(self, name: str = WORKSPACE) -> list[Revision]:
+        """The workspace's history in the store, oldest first."""
+        return anyio.run(_revisions, self.settings, name)
+
 
 @contextmanager
 def a_machine(folder: Path, **settings: str) -> Generator[Machine]:
@@ -155,3 +163,16 @@ async def stored(settings: Settings, name: str) -> dict[str, bytes]:
             assert len(content) == entry.size
             found[path] = content
         return found
+
+
+async def _record(settings: Settings, name: str) -> WorkspaceRecord:
+    async with app.open_store(settings) as store:
+        record = await store.get_workspace(app.OWNER, name)
+        assert record is not None
+        return record
+
+
+async def _revisions(settings: Settings, name: str) -> list[Revision]:
+    record = await _record(settings, name)
+    async with app.open_store(settings) as store:
+        return list(reversed(await store.log(record.id, limit=1_000)))

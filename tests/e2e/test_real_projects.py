@@ -5,15 +5,11 @@ They need the registries that pip and npm use on this machine, or a proxy to the
 
 from __future__ import annotations
 
-import functools
-import http.server
 import json
 import os
 import re
-import subprocess
-import threading
 import urllib.request
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.durability.machine import a_machine, in_time
+from tests.e2e.hosts import commit, git, push, serving
 from tests.e2e.judging import assert_refused
 from tests.e2e.stdio_client import Result, StdioServer
 from vaporform_mcp.types import WorkspaceName
@@ -251,40 +248,9 @@ def fetched(url: str) -> str:
 def git_host(folder: Path) -> Generator[int]:
     """A repository `shop.git` with the branches main and next, served on the port that this yields."""
     source, bare = folder / "source", folder / "served" / "shop.git"
-    commands = [
-        ["git", "init", "--quiet", "--initial-branch=main", str(source)],
-        *committed(source, "the first one", "first"),
-        ["git", "-C", str(source), "checkout", "--quiet", "-b", "next"],
-        *committed(source, "the next one", "second"),
-        ["git", "clone", "--quiet", "--bare", str(source), str(bare)],
-        ["git", "-C", str(bare), "update-server-info"],
-    ]
-    for command in commands:
-        subprocess.run(command, check=True, timeout=60, capture_output=True)
-    with serving(bare.parent) as port:
+    commit(source, {"README.md": "the first one\n"}, "first")
+    git(source, "checkout", "--quiet", "-b", "next")
+    commit(source, {"README.md": "the next one\n"}, "second")
+    push(source, bare)
+    with serving(bare.parent) as (port, _):
         yield port
-
-
-def committed(source: Path, content: str, message: str) -> Iterator[list[str]]:
-    who = ["-c", "user.name=Test", "-c", "user.email=test@example.invalid"]
-    yield ["sh", "-c", 'echo "$1" > "$0/README.md"', str(source), content]
-    yield ["git", "-C", str(source), "add", "."]
-    yield ["git", "-C", str(source), *who, "commit", "--quiet", "-m", message]
-
-
-class _Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:  # the base class names it so
-        pass
-
-
-@contextmanager
-def serving(folder: Path) -> Generator[int]:
-    handler = functools.partial(_Quiet, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as host:
-        thread = threading.Thread(target=host.serve_forever)
-        thread.start()
-        try:
-            yield host.server_port
-        finally:
-            host.shutdown()
-            thread.join()

@@ -31,6 +31,9 @@ __all__ = ["Manager", "open_manager"]
 log = logging.getLogger(__name__)
 
 CLOSE_LIMIT_S = 10.0
+TELL_S = 0.5
+"""How often whoever waits for an opening is told of its phase."""
+
 DELETE_WAIT_S = 45.0
 """How long a deletion waits for the opening that it needs, or joins in; the next one joins in again."""
 
@@ -61,10 +64,19 @@ class Manager:
         # Nothing is awaited between a look into it and what is done about it, so one name has one slot.
         self._slots: dict[_Key, Slot] = {}
 
-    async def open(self, owner: str, name: WorkspaceName, request: OpenRequest, *, wait_s: float) -> Opened:
+    async def open(
+        self,
+        owner: str,
+        name: WorkspaceName,
+        request: OpenRequest,
+        *,
+        wait_s: float,
+        on_phase: OnPhase | None = None,
+    ) -> Opened:
         """Open or create it, or join in its opening; answers after `wait_s` with how far that is.
 
-        A workspace of that name that another server has deleted is let go of first.
+        A workspace of that name that another server has deleted is let go of first. What was imported is mirrored
+        before it is answered, where there is time.
 
         Raises:
             InvalidArgument: the request is malformed.
@@ -79,9 +91,10 @@ class Manager:
             slot = await self._slot((owner, name), request, deadline)
         info: SandboxInfo | None = None
         with anyio.CancelScope(deadline=deadline):
-            await slot.settled.wait()
+            await self._await_settled(slot, on_phase)
             if slot.ready and slot.workspace is not None:
                 info = await slot.workspace.info()
+                await self._mirror_import(slot, slot.workspace)
         if slot.error is not None:
             raise slot.error
         if slot.workspace is not None:
@@ -186,15 +199,26 @@ class Manager:
     async def _await_ready(self, slot: Slot, deadline: float, on_phase: OnPhase | None) -> None:
         """Raises what the opening failed with, or `SandboxUnavailable` at the deadline."""
         with anyio.CancelScope(deadline=deadline):
-            while not slot.settled.is_set():
-                with anyio.move_on_after(1.0):
-                    await slot.settled.wait()
-                if on_phase is not None:
-                    on_phase(slot.phase, slot.percent)
+            await self._await_settled(slot, on_phase)
         if slot.error is not None:
             raise slot.error
         if not slot.ready:
             raise slot.unprepared()
+
+    async def _await_settled(self, slot: Slot, on_phase: OnPhase | None) -> None:
+        while not slot.settled.is_set():
+            if on_phase is not None:
+                on_phase(slot.phase, slot.percent)
+            with anyio.move_on_after(TELL_S):
+                await slot.settled.wait()
+
+    async def _mirror_import(self, slot: Slot, workspace: Workspace) -> None:
+        """So that what is said of a workspace that was just imported is true of its mirror as well."""
+        if slot.created and workspace.record.spec.git_url is not None and workspace.mirror_state().revision == 0:
+            try:
+                await workspace.sync(made_by="open_workspace")
+            except VaporformError as error:
+                log.info("the import of %s is mirrored later: %s", slot.name, error)
 
     async def _is_kept(self, slot: Slot) -> bool:
         """False only if the store tells that the slot's workspace was deleted since it was opened.

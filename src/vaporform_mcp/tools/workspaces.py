@@ -43,7 +43,10 @@ async def open_workspace(context: Context, arguments: Arguments) -> ToolResult:
         public=arguments[PUBLIC],
     )
     manager = await context.manager()
-    return opened_result(await manager.open(context.owner, name, request, wait_s=context.remaining_s()))
+    opened = await manager.open(
+        context.owner, name, request, wait_s=context.remaining_s(), on_phase=context.activity.phase
+    )
+    return opened_result(opened)
 
 
 async def list_workspaces(context: Context, arguments: Arguments) -> ToolResult:

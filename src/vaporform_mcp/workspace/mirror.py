@@ -67,10 +67,14 @@ class Mirror:
         try:
             yield
         except StoreUnavailable as error:
+            if self.error is None:
+                log.warning("the mirror of %s is behind, while work goes on: %s", self._workspace_id, error)
             self.error, self._mend = error.message, error.hint
             self._retry_at = time.monotonic() + self._pause_s * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
             self._pause_s = min(self._pause_s * 2, LONGEST_PAUSE_S)
             raise
+        if self.error is not None:
+            log.warning("the mirror of %s can be written again", self._workspace_id)
         self.error, self._pause_s, self._retry_at = None, FIRST_PAUSE_S, 0.0
 
     @property

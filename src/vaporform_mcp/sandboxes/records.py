@@ -87,6 +87,14 @@ class ProcessStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Activity:
+    """What goes on in a sandbox: commands that run or ran, oldest first, and the TCP ports that listen."""
+
+    processes: Sequence[ProcessStatus]
+    ports: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OutputChunk:
     """Output from `offset` on. `omitted_bytes` before it were asked for but are no longer kept."""
 

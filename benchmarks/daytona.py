@@ -58,7 +58,6 @@ BOUNDS: Mapping[str, int] = {
     "execute a command": 2,
     "first sync": 20,
     "sync of ten changes": 5,
-    "completion that starts the server": 8,
     "completion": 8,
 }
 """The most requests that each may take."""

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.contract.sandboxes import no_phase
+from tests.e2e.judging import assert_refused
+from tests.e2e.stdio_client import StdioServer
 from tests.emulators.daytona.emulator import Emulator, start_emulator
 from vaporform_mcp.sandboxes.daytona.config import DaytonaConfig, own_store_id
 from vaporform_mcp.sandboxes.daytona.provider import open_daytona
@@ -91,3 +93,42 @@ async def test_what_runs_is_shown_and_stopped_and_what_no_workspace_has_is_told(
             assert run(environment, "ps").stdout.strip() == "No sandbox runs."
         finally:
             await provider.destroy("nobodys", 1)
+
+
+def test_a_machine_is_saved_by_the_tool_and_shown_and_deleted_by_whoever_agrees(
+    emulator: Emulator, environment: dict[str, str]
+) -> None:
+    emulator.reset()
+    with StdioServer({**environment, "VAPORFORM_TOOLS": "all"}) as server:
+        server.call("write_to_file", workspace="shop", path="a.txt", content="one")
+        saved = server.call("snapshots", action="save", name="shop-base", workspace="shop")
+        assert saved.facts["state"] == "active", saved.text
+        assert 'open_workspace(name=…, snapshot="shop-base")' in saved.text
+        opened = server.call("open_workspace", name="copy", snapshot="shop-base")
+        assert opened.facts["state"] == "ready", opened.text
+        assert server.call("read_file", workspace="copy", path="a.txt").text.startswith("one")
+        listed = server.call("snapshots").facts["snapshots"]
+        assert [(each["name"], each["state"], each.get("saved_from")) for each in listed] == [
+            ("shop-base", "active", "shop"),
+            ("daytona-small", "active", None),
+        ]
+        asked = server.call("snapshots", action="delete", name="shop-base")
+        assert not asked.facts["deleted"]
+        assert "confirm=true" in asked.text
+        for bad, code in (
+            ({"action": "save"}, "invalid_argument"),
+            ({"action": "save", "name": "a/b"}, "invalid_argument"),
+            ({"action": "save", "name": "shop-base", "workspace": "shop"}, "conflict"),
+            ({"action": "delete", "name": "shop-bas", "confirm": True}, "not_found"),
+            ({"action": "delete", "name": "shop-base", "force": True}, "invalid_argument"),
+        ):
+            assert_refused(server.call("snapshots", **bad), code, emulator.key)
+    told = run(environment, "snapshots", "delete", "shop-base")
+    assert (told.returncode, "saved from shop" in told.stdout, "--yes" in told.stdout) == (1, True, True)
+    assert "Saved shop as later." in run(environment, "snapshots", "save", "shop", "later").stdout
+    assert run(environment, "snapshots", "delete", "shop-base", "--yes").stdout == "Deleted shop-base.\n"
+    shown = json.loads(run(environment, "snapshots", "--json").stdout)
+    assert [each["name"] for each in shown] == ["later", "daytona-small"]
+    there_are_none = run({**environment, "VAPORFORM_SANDBOX": "local"}, "snapshots")
+    assert there_are_none.returncode == 1
+    assert "checkpoint" in there_are_none.stdout

@@ -10,9 +10,10 @@ import pytest
 
 from tests.contract.sandboxes import no_phase
 from tests.durability.machine import WORKSPACE, Machine
+from tests.e2e.judging import assert_refused
 from tests.e2e.npm_clients import inspect, installed
 from tests.e2e.places import DaytonaPlace, daytona_settings, fetch
-from tests.e2e.stdio_client import FACTS
+from tests.e2e.stdio_client import FACTS, StdioServer
 from tests.e2e.terminal import run_program, surroundings
 from tests.emulators.daytona.emulator import Emulator, start_emulator
 from vaporform_mcp.sandboxes.daytona.config import DaytonaConfig, own_store_id
@@ -79,3 +80,42 @@ def test_a_client_that_others_wrote_works_in_a_sandbox_there(emulator: Emulator,
         assert place.read(WORKSPACE, "note") == b"from 42\n"
     finally:
         run_program(environment, "stop", "--all")
+
+
+def test_a_machine_is_saved_by_the_tool_and_shown_and_deleted_by_whoever_agrees(
+    emulator: Emulator, environment: dict[str, str]
+) -> None:
+    emulator.reset()
+    with StdioServer({**environment, "VAPORFORM_TOOLS": "all"}) as server:
+        server.call("write_to_file", workspace="shop", path="a.txt", content="one")
+        saved = server.call("snapshots", action="save", name="shop-base", workspace="shop")
+        assert saved.facts["state"] == "active", saved.text
+        assert 'open_workspace(name=…, snapshot="shop-base")' in saved.text
+        opened = server.call("open_workspace", name="copy", snapshot="shop-base")
+        assert opened.facts["state"] == "ready", opened.text
+        assert server.call("read_file", workspace="copy", path="a.txt").text.startswith("one")
+        listed = server.call("snapshots").facts["snapshots"]
+        assert [(each["name"], each["state"], each.get("saved_from")) for each in listed] == [
+            ("shop-base", "active", "shop"),
+            ("daytona-small", "active", None),
+        ]
+        asked = server.call("snapshots", action="delete", name="shop-base")
+        assert not asked.facts["deleted"]
+        assert "confirm=true" in asked.text
+        for bad, code in (
+            ({"action": "save"}, "invalid_argument"),
+            ({"action": "save", "name": "a/b"}, "invalid_argument"),
+            ({"action": "save", "name": "shop-base", "workspace": "shop"}, "conflict"),
+            ({"action": "delete", "name": "shop-bas", "confirm": True}, "not_found"),
+            ({"action": "delete", "name": "shop-base", "force": True}, "invalid_argument"),
+        ):
+            assert_refused(server.call("snapshots", **bad), code, emulator.key)
+    told = run_program(environment, "snapshots", "delete", "shop-base")
+    assert (told.returncode, "saved from shop" in told.stdout, "--yes" in told.stdout) == (1, True, True)
+    assert "Saved shop as later." in run_program(environment, "snapshots", "save", "shop", "later").stdout
+    assert run_program(environment, "snapshots", "delete", "shop-base", "--yes").stdout == "Deleted shop-base.\n"
+    shown = json.loads(run_program(environment, "snapshots", "--json").stdout)
+    assert [each["name"] for each in shown] == ["later", "daytona-small"]
+    there_are_none = run_program({**environment, "VAPORFORM_SANDBOX": "local"}, "snapshots")
+    assert there_are_none.returncode == 1
+    assert "checkpoint" in there_are_none.stdout

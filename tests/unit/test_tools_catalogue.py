@@ -29,7 +29,7 @@ STANDARD = CORE | {
     "history",
     "restore",
 }
-ALL = STANDARD | {"delete_workspace", "diff", "checkpoint"}
+ALL = STANDARD | {"delete_workspace", "diff", "checkpoint", "snapshots"}
 
 READ_ONLY = {"read_file", "list_files", "search_files", "get_preview_url", "list_workspaces", "history", "diff"}
 TEXT_ONLY = {
@@ -43,7 +43,7 @@ TEXT_ONLY = {
     "diff",
 }
 PLAIN_WORDS = {"history", "diff", "checkpoint", "restore"}
-MAX_LIST_BYTES = {"core": 10 * 1024, "standard": 10 * 1024, "all": 14 * 1024}
+MAX_LIST_BYTES = {"core": 10 * 1024, "standard": 10 * 1024, "all": 16 * 1024}
 
 
 def listed(profile: Profile) -> list[Tool]:
@@ -87,6 +87,7 @@ def test_only_tools_that_change_nothing_say_that_they_are_read_only() -> None:
         "stop_process",
         "delete_workspace",
         "restore",
+        "snapshots",
     }
 
 
@@ -97,7 +98,7 @@ def test_every_tool_but_those_about_workspaces_takes_the_workspace() -> None:
 
 def test_only_what_would_do_more_without_an_argument_refuses_unknown_ones_in_its_schema() -> None:
     closed = {each.name for each in listed("all") if each.input_schema.get("additionalProperties") is False}
-    assert closed == {"delete_workspace", "restore"}
+    assert closed == {"delete_workspace", "restore", "snapshots"}
 
 
 @pytest.mark.parametrize("profile", PROFILES)

@@ -77,7 +77,7 @@ def _faulty(error: InvalidSettings, asked: argparse.Namespace, out: Terminal, er
 
 def _run(asked: argparse.Namespace, settings: Settings, out: Terminal, err: Terminal) -> int:
     match asked.command:
-        case "push" | "pull" | "restore":
+        case "push" | "pull" | "restore" | "snapshots":
             from vaporform_mcp.cli.live import run_on_live
 
             return run_on_live(asked, settings, out, err)

@@ -22,6 +22,7 @@ speaks with it over stdin and stdout. The commands are for people:
   stop        end sandboxes; their workspaces and files stay
   workspaces  list the workspaces, also those in the trash
   undelete    take a workspace out of the trash
+  snapshots   save a workspace's machine under a name; list and delete those
   push        bring a folder of yours into a workspace
   pull        bring a workspace's files into a folder of yours
   history     the revisions of a workspace, or of one of its files
@@ -66,6 +67,7 @@ def build_parser() -> argparse.ArgumentParser:
     workspaces.add_argument("--json", action="store_true", help="for programs")
     undelete = commands.add_parser("undelete", description="Take a workspace out of the trash.")
     undelete.add_argument("name", metavar="NAME")
+    _add_snapshots(commands.add_parser)
     _add_push(commands.add_parser)
     _add_pull(commands.add_parser)
     _add_history(commands.add_parser)
@@ -77,6 +79,24 @@ def build_parser() -> argparse.ArgumentParser:
     _add_verify(commands.add_parser)
     _add_prune(commands.add_parser)
     return parser
+
+
+def _add_snapshots(add: _Add) -> None:
+    snapshots = add(
+        "snapshots",
+        description="Machines saved under names, of which workspaces are opened, where sandboxes run at Daytona. "
+        "Without an action they are listed.",
+    )
+    snapshots.add_argument("--json", action="store_true", help="the list for programs")
+    actions = snapshots.add_subparsers(dest="action", metavar="[ACTION]")
+    save = actions.add_parser(
+        "save", description="Save a workspace's machine: its files and all that is installed, without its processes."
+    )
+    save.add_argument("workspace", metavar="WORKSPACE")
+    save.add_argument("name", metavar="NAME", help="how the snapshot is called")
+    delete = actions.add_parser("delete", description="Delete a snapshot, whatever it was saved from.")
+    delete.add_argument("name", metavar="NAME", help="exactly as it is listed")
+    delete.add_argument("--yes", action="store_true", help="do not ask first")
 
 
 def _add_push(add: _Add) -> None:

@@ -36,13 +36,17 @@ class Shelf:
         self._provider = provider
         self._opened = opened
 
+    def check_name(self, snapshot: str) -> None:
+        """Raises `InvalidArgument` for what no new snapshot can be called."""
+        self._provider.snapshots.check_name(snapshot)
+
     async def save(self, owner: str, name: WorkspaceName, snapshot: str, *, wait_s: float) -> Snapshot:
         """Save the workspace's sandbox under the name; one that is not done after `wait_s` is joined by repeating it.
 
         Raises what `Snapshots.save` and the opening of the workspace raise; nothing is opened for a bad name.
         """
         deadline = anyio.current_time() + wait_s
-        self._provider.snapshots.check_name(snapshot)
+        self.check_name(snapshot)
         workspace = await self._opened(owner, name, wait_s)
         return await workspace.snapshot(snapshot, wait_s=max(0.0, deadline - anyio.current_time()))
 

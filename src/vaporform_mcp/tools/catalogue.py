@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from vaporform_mcp.tools import commands, completion, files, restoring, travel, workspaces
+from vaporform_mcp.tools import commands, completion, files, restoring, snapshots, travel, workspaces
 from vaporform_mcp.tools.spec import ToolSpec
 
 __all__ = ["Profile", "offered"]
@@ -14,7 +14,15 @@ Profile = Literal["core", "standard", "all"]
 
 _ALL = {
     spec.name: spec
-    for spec in (*files.TOOLS, *commands.TOOLS, *workspaces.TOOLS, *travel.TOOLS, *restoring.TOOLS, *completion.TOOLS)
+    for spec in (
+        *files.TOOLS,
+        *commands.TOOLS,
+        *workspaces.TOOLS,
+        *travel.TOOLS,
+        *restoring.TOOLS,
+        *completion.TOOLS,
+        *snapshots.TOOLS,
+    )
 }
 
 _CORE = ("write_to_file", "read_file", "execute_command", "attempt_completion")
@@ -39,7 +47,7 @@ _STANDARD = (
 _PROFILES: Mapping[Profile, Sequence[str]] = {
     "core": _CORE,
     "standard": _STANDARD,
-    "all": (*_STANDARD, "diff", "checkpoint", "delete_workspace"),
+    "all": (*_STANDARD, "diff", "checkpoint", "delete_workspace", "snapshots"),
 }
 
 

@@ -226,6 +226,8 @@ async def test_a_command_is_answered_when_a_port_of_it_listens(sandbox: Sandbox)
     result = await sandbox.exec(Command(text=SERVER.format(port=8123)), wait_s=WAIT_S, until_port=True)
     assert (result.state, result.ports) == (RunState.RUNNING, frozenset({8123}))
     assert await sandbox.listening_ports() == frozenset({8123})
+    activity = await sandbox.activity()
+    assert (activity.ports, activity.processes[-1].id) == (frozenset({8123}), result.process_id)
 
 
 async def test_a_connection_reaches_a_port_inside(sandbox: Sandbox) -> None:

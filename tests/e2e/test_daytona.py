@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.contract.sandboxes import no_phase
+from tests.durability.machine import WORKSPACE, Machine
 from tests.e2e.judging import assert_refused
-from tests.e2e.stdio_client import StdioServer
+from tests.e2e.npm_clients import inspect, installed
+from tests.e2e.places import DaytonaPlace, daytona_settings, fetch
+from tests.e2e.stdio_client import FACTS, StdioServer
+from tests.e2e.terminal import run_program, surroundings
 from tests.emulators.daytona.emulator import Emulator, start_emulator
 from vaporform_mcp.sandboxes.daytona.config import DaytonaConfig, own_store_id
 from vaporform_mcp.sandboxes.daytona.provider import open_daytona
 from vaporform_mcp.types import Spec
-
-LIMIT_S = 200.0
 
 
 @pytest.fixture(scope="module")
@@ -32,45 +30,20 @@ def emulator(namespaces: None) -> Iterator[Emulator]:
 
 @pytest.fixture
 def environment(emulator: Emulator, tmp_path: Path) -> dict[str, str]:
-    for name in ("home", "tmp"):
-        (tmp_path / name).mkdir()
-    return {
-        "PATH": os.environ["PATH"],
-        "HOME": str(tmp_path / "home"),
-        "TMPDIR": str(tmp_path / "tmp"),
-        "VAPORFORM_DATA_DIR": str(tmp_path / "data"),
-        "VAPORFORM_SANDBOX": "daytona",
-        "VAPORFORM_DAYTONA__API_URL": emulator.api_url,
-        "DAYTONA_API_KEY": emulator.key,
-    }
-
-
-def run(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "vaporform_mcp", *arguments],
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=LIMIT_S,
-        check=False,
-    )
+    return surroundings(tmp_path, **daytona_settings(emulator))
 
 
 def left_over(emulator: Emulator) -> list[str]:
     """The names of the sandboxes that the service still has."""
-    headers = {"Authorization": f"Bearer {emulator.key}"}
-    request = urllib.request.Request(f"{emulator.api_url}/sandbox", headers=headers)  # noqa: S310  # ours
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(request, timeout=20) as answer:
-        return [each["name"] for each in json.load(answer)["items"] if each["state"] not in {"destroying", "destroyed"}]
+    _, listed = fetch(f"{emulator.api_url}/sandbox", {"Authorization": f"Bearer {emulator.key}"})
+    items = json.loads(listed)["items"]
+    return [each["name"] for each in items if each["state"] not in {"destroying", "destroyed"}]
 
 
 def test_the_main_job_goes_as_it_should_and_leaves_no_sandbox_behind(
     emulator: Emulator, environment: dict[str, str]
 ) -> None:
-    done = run(environment, "demo")
+    done = run_program(environment, "demo")
     assert done.returncode == 0, done.stdout
     assert "anyone with the URL" in " ".join(done.stdout.split())
     assert left_over(emulator) == []
@@ -85,14 +58,28 @@ async def test_what_runs_is_shown_and_stopped_and_what_no_workspace_has_is_told(
     async with open_daytona(config) as provider:
         await provider.acquire(Spec(provider="daytona"), "nobodys", 1, no_phase)
         try:
-            assert "running" in run(environment, "ps").stdout
-            report = json.loads(run(environment, "doctor", "--json").stdout)
+            assert "running" in run_program(environment, "ps").stdout
+            report = json.loads(run_program(environment, "doctor", "--json").stdout)
             (check,) = [each for each in report["checks"] if each["name"] == "sandboxes"]
             assert check["finding"] == "1 running, 1 left over"
-            assert "Its files stay" in run(environment, "stop", "--all").stdout
-            assert run(environment, "ps").stdout.strip() == "No sandbox runs."
+            assert "Its files stay" in run_program(environment, "stop", "--all").stdout
+            assert run_program(environment, "ps").stdout.strip() == "No sandbox runs."
         finally:
             await provider.destroy("nobodys", 1)
+
+
+@pytest.mark.timeout(420)  # it may have to install the client
+def test_a_client_that_others_wrote_works_in_a_sandbox_there(emulator: Emulator, environment: dict[str, str]) -> None:
+    """The MCP Inspector's command line, which starts the server for each call."""
+    place = DaytonaPlace(Machine(environment=environment), emulator)
+    words = ["--method", "tools/call", "--tool-name", "execute_command", "--tool-arg"]
+    try:
+        called = inspect(installed(), environment, *words, "command=echo from $((40 + 2)) > note; cat note")
+        assert called["_meta"][FACTS]["exit_code"] == 0
+        assert "from 42" in called["content"][0]["text"]
+        assert place.read(WORKSPACE, "note") == b"from 42\n"
+    finally:
+        run_program(environment, "stop", "--all")
 
 
 def test_a_machine_is_saved_by_the_tool_and_shown_and_deleted_by_whoever_agrees(
@@ -123,12 +110,12 @@ def test_a_machine_is_saved_by_the_tool_and_shown_and_deleted_by_whoever_agrees(
             ({"action": "delete", "name": "shop-base", "force": True}, "invalid_argument"),
         ):
             assert_refused(server.call("snapshots", **bad), code, emulator.key)
-    told = run(environment, "snapshots", "delete", "shop-base")
+    told = run_program(environment, "snapshots", "delete", "shop-base")
     assert (told.returncode, "saved from shop" in told.stdout, "--yes" in told.stdout) == (1, True, True)
-    assert "Saved shop as later." in run(environment, "snapshots", "save", "shop", "later").stdout
-    assert run(environment, "snapshots", "delete", "shop-base", "--yes").stdout == "Deleted shop-base.\n"
-    shown = json.loads(run(environment, "snapshots", "--json").stdout)
+    assert "Saved shop as later." in run_program(environment, "snapshots", "save", "shop", "later").stdout
+    assert run_program(environment, "snapshots", "delete", "shop-base", "--yes").stdout == "Deleted shop-base.\n"
+    shown = json.loads(run_program(environment, "snapshots", "--json").stdout)
     assert [each["name"] for each in shown] == ["later", "daytona-small"]
-    there_are_none = run({**environment, "VAPORFORM_SANDBOX": "local"}, "snapshots")
+    there_are_none = run_program({**environment, "VAPORFORM_SANDBOX": "local"}, "snapshots")
     assert there_are_none.returncode == 1
     assert "checkpoint" in there_are_none.stdout

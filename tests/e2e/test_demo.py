@@ -17,38 +17,20 @@ import pytest
 from pymongo import MongoClient
 
 from tests import mongod
+from tests.e2e.stdio_client import PROGRAM
+from tests.e2e.terminal import LIMIT_S, run_program, surroundings
 from vaporform_mcp.demo.sample import PYTHON, Sample
 
-PROGRAM = (sys.executable, "-m", "vaporform_mcp", "demo")
 DENYING = Path(__file__).parents[1] / "security" / "denying.py"
-LIMIT_S = 100.0
 
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
-    """An environment whose folders are all the test's own."""
-    for name in ("home", "tmp"):
-        (tmp_path / name).mkdir()
-    return {
-        "PATH": os.environ["PATH"],
-        "HOME": str(tmp_path / "home"),
-        "TMPDIR": str(tmp_path / "tmp"),
-        "VAPORFORM_DATA_DIR": str(tmp_path / "data"),
-        "VAPORFORM_LOCAL__NETWORK": "none",
-    }
+    return surroundings(tmp_path, VAPORFORM_LOCAL__NETWORK="none")
 
 
 def run(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*PROGRAM, *arguments],
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=LIMIT_S,
-        check=False,
-    )
+    return run_program(environment, "demo", *arguments)
 
 
 def write_mended(sample: Sample, folder: Path) -> None:
@@ -119,7 +101,7 @@ def test_a_source_that_is_none_ends_with_status_2(environment: dict[str, str], t
 
 def test_kept_the_preview_stays_up_until_ctrl_c_and_the_workspace_after_it(environment: dict[str, str]) -> None:
     demo = subprocess.Popen(
-        [*PROGRAM, "--keep"], env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
+        [*PROGRAM, "demo", "--keep"], env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
     )
     assert demo.stdout is not None
     try:
@@ -142,16 +124,7 @@ def test_kept_the_preview_stays_up_until_ctrl_c_and_the_workspace_after_it(envir
 
 def where_namespaces_are_denied(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
     how = "container" if os.geteuid() == 0 else "user"
-    return subprocess.run(
-        [sys.executable, str(DENYING), how, *PROGRAM],
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=LIMIT_S,
-        check=False,
-    )
+    return run_program(environment, "demo", before=(sys.executable, str(DENYING), how))
 
 
 def test_where_namespaces_are_denied_the_main_job_goes_as_well_and_says_what_is_less(
@@ -179,9 +152,8 @@ def test_a_machine_that_cannot_isolate_as_the_settings_want_is_told_why_and_how_
 
 
 def command(environment: dict[str, str], *arguments: str) -> str:
-    done = subprocess.run(
-        [*PROGRAM[:-1], *arguments], env=environment, capture_output=True, text=True, timeout=LIMIT_S, check=True
-    )
+    done = run_program(environment, *arguments)
+    assert done.returncode == 0, done.stdout
     return done.stdout
 
 

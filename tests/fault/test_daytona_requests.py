@@ -193,10 +193,3 @@ async def test_what_a_command_prints_costs_what_is_shown_of_it(scene: Scene, san
 async def test_the_key_is_nowhere_in_the_sandbox(scene: Scene, sandbox: DaytonaSandbox) -> None:
     found = await say(sandbox, f"env | grep -c {scene.service.key}; grep -rlsa {scene.service.key} ~ /tmp . ; true")
     assert found == "0"
-
-
-async def test_a_private_preview_expires_and_says_so() -> None:
-    async with open_scene(public=False) as scene:
-        preview = await (await scene.acquire()).preview(3000)
-        assert not preview.public
-        assert preview.expires_at is not None

@@ -278,7 +278,8 @@ def test_output_left_out_is_counted_and_the_way_to_it_named() -> None:
 def test_ports_that_opened_come_with_their_previews() -> None:
     result = executed(command(RunState.RUNNING), previews=[LOCAL, SHARED])
     assert "Preview of port 5173: http://127.0.0.1:5173 (only this computer)" in result.text
-    assert "Preview of port 8000: https://8000-abc.example.net (public, until 2027-01-15T08:00:00Z)" in result.text
+    until = "anyone with the URL until 2027-01-15T08:00:00Z"
+    assert f"Preview of port 8000: https://8000-abc.example.net ({until})" in result.text
     assert result.facts["previews"] == [
         {"port": 5173, "url": "http://127.0.0.1:5173", "public": False},
         {"port": 8000, "url": "https://8000-abc.example.net", "public": True, "expires_at": "2027-01-15T08:00:00Z"},

@@ -9,6 +9,14 @@ import anyio.to_thread
 from tests.workspace.conftest import Server
 from tests.workspace.helpers import opened, path, run, shell
 
+GATEWAY = b"""
+from http.server import BaseHTTPRequestHandler, HTTPServer
+class Gateway(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_error(502)
+HTTPServer(("127.0.0.1", 8324), Gateway).serve_forever()
+"""
+
 PAGE = b"<!doctype html><title>hello</title><h1>Hello</h1>"
 
 
@@ -67,6 +75,20 @@ async def test_a_port_that_does_not_speak_http_is_no_server(server: Server) -> N
     assert completed.dev_server.started
     statuses = {item.preview.port: item.status for item in completed.previews}
     assert statuses[8322] is None
+
+
+async def test_a_gateway_with_nothing_behind_it_is_no_server(server: Server) -> None:
+    workspace = await opened(server.manager)
+    await workspace.write(path("index.html"), PAGE, made_by="write_to_file")
+    await workspace.write(path("gateway.py"), GATEWAY, made_by="write_to_file")
+    await run(workspace, "python3 gateway.py", background=True)
+    completed = await workspace.complete(command=None, wait_s=30)
+    assert completed.dev_server is not None
+    assert completed.dev_server.started
+    statuses = {item.preview.port: item.status for item in completed.previews}
+    assert (statuses.pop(8324), set(statuses.values())) == (502, {200})
+    assert completed.preview_url is not None
+    assert await anyio.to_thread.run_sync(_fetch, completed.preview_url) == PAGE
 
 
 async def test_the_server_of_a_rebuilt_sandbox_is_started_as_it_was_and_keeps_its_url(server: Server) -> None:

@@ -11,6 +11,7 @@ from vaporform_mcp.sandboxes.listings import FileStat, Rescan, Scan
 from vaporform_mcp.sandboxes.records import (
     BATCH,
     MAX_FILE_BATCH_BYTES,
+    Activity,
     Batch,
     Command,
     CommandResult,
@@ -30,6 +31,7 @@ from vaporform_mcp.types import ROOT, Phase, Spec, Stat, WorkspacePath
 __all__ = [
     "BATCH",
     "MAX_FILE_BATCH_BYTES",
+    "Activity",
     "Batch",
     "Command",
     "CommandResult",
@@ -112,6 +114,10 @@ class Sandbox(Protocol):
 
     async def processes(self) -> Sequence[ProcessStatus]:
         """Commands that run, and the latest that ended, oldest first."""
+        ...
+
+    async def activity(self) -> Activity:
+        """`processes` and `listening_ports` at once, for the price of one where each costs a round trip."""
         ...
 
     async def process(self, process_id: str) -> ProcessStatus:

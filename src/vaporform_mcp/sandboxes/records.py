@@ -87,6 +87,14 @@ class ProcessStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Activity:
+    """What goes on in a sandbox: commands that run or ran, oldest first, and the TCP ports that listen."""
+
+    processes: Sequence[ProcessStatus]
+    ports: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OutputChunk:
     """Output from `offset` on. `omitted_bytes` before it were asked for but are no longer kept."""
 
@@ -134,12 +142,16 @@ class FileWrite:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preview:
-    """A URL that reaches a port. `public`: anyone with the URL; otherwise only this computer, or until `expires_at`."""
+    """A URL that reaches a port. `public`: anyone with the URL. Otherwise only this computer or, where there is
+    `expires_at`, whoever has the URL until then. `sleeps_min`: minutes without use until the sandbox and with it the
+    URL sleeps; a new link is needed then where this one expires.
+    """
 
     port: int
     url: str
     public: bool
     expires_at: float | None = None
+    sleeps_min: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

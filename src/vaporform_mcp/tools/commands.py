@@ -169,6 +169,7 @@ TOOLS = (
             "url": {"type": "string"},
             "public": {"type": "boolean"},
             "expires_at": {"type": "string"},
+            "sleeps_after_min": {"type": "integer"},
         },
         required_output=("port", "url", "public"),
     ),

@@ -66,14 +66,16 @@ def preview_facts(preview: Preview) -> dict[str, Json]:
     facts: dict[str, Json] = {"port": preview.port, "url": preview.url, "public": preview.public}
     if preview.expires_at is not None:
         facts["expires_at"] = moment(preview.expires_at)
+    if preview.sleeps_min is not None:
+        facts["sleeps_after_min"] = preview.sleeps_min
     return facts
 
 
 def preview_line(preview: Preview) -> str:
-    reach = "anyone with the URL" if preview.public else "only this computer"
-    if preview.expires_at is not None:
-        reach = f"{'public, ' if preview.public else ''}until {moment(preview.expires_at)}"
-    return f"Preview of port {preview.port}: {preview.url} ({reach})"
+    reach = "only this computer" if preview.expires_at is None and not preview.public else "anyone with the URL"
+    until = f" until {moment(preview.expires_at)}" if preview.expires_at is not None else ""
+    sleeps = f"; sleeps after {preview.sleeps_min} minutes without use" if preview.sleeps_min is not None else ""
+    return f"Preview of port {preview.port}: {preview.url} ({reach}{until}{sleeps})"
 
 
 def previews_text(previews: Sequence[Preview]) -> str:

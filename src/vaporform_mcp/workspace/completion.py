@@ -10,7 +10,7 @@ from dataclasses import replace
 import anyio
 
 from vaporform_mcp.errors import NotFound, SandboxUnavailable, VaporformError
-from vaporform_mcp.sandboxes.base import Command, FileContent, ProcessStatus, RunState, Sandbox
+from vaporform_mcp.sandboxes.base import Activity, Command, CommandResult, FileContent, ProcessStatus, RunState, Sandbox
 from vaporform_mcp.techstack import TechStack, detect, wanted
 from vaporform_mcp.types import WorkspacePath
 from vaporform_mcp.workspace.lifeline import Lifeline
@@ -38,7 +38,7 @@ class Served:
 
     def url(self, likely_port: int | None) -> str | None:
         """The preview to show: the port the stack is known for, else the lowest that answers without an error."""
-        answering = [item for item in self.previews if item.status is not None]
+        answering = [item for item in self.previews if item.serves]
         best = sorted(
             answering,
             key=lambda item: (
@@ -65,18 +65,18 @@ async def find_stack(sandbox: Sandbox, paths: Sequence[WorkspacePath]) -> TechSt
 async def serve(lifeline: Lifeline, runner: Runner, stack: TechStack, *, command: str | None, limit_s: float) -> Served:
     """Probe every port; where none answers HTTP, start the development server and wait for its port."""
     # A lost sandbox is healed here, before anything is decided.
-    sandbox, ports = await lifeline.use(lambda live: _with_ports(live.sandbox))
-    previews = await _probe_all(sandbox, runner, ports)
-    running = [status for status in await sandbox.processes() if status.state is RunState.RUNNING]
-    if any(item.status is not None for item in previews):
+    sandbox, activity = await lifeline.use(lambda live: _with_activity(live.sandbox))
+    previews = await _probe_all(sandbox, runner, activity.ports)
+    running = [status for status in activity.processes if status.state is RunState.RUNNING]
+    if any(item.serves for item in previews):
         return Served(previews, _running_server(lifeline.record.dev_command, running))
     line, cwd = _server_line(lifeline.record.dev_command, running, stack, command)
     if line is None:
         return Served(previews, None)
-    dev_server = await _start(runner, line, cwd, limit_s=min(START_LIMIT_S, limit_s))
+    dev_server, ports = await _start(runner, line, cwd, limit_s=min(START_LIMIT_S, limit_s))
     if dev_server.error is None:
         await lifeline.remember(lambda record: replace(record, dev_command=f"cd {cwd} && {line}" if cwd else line))
-        previews = await _probe_until_served(sandbox, runner)
+        previews = await _probe_until_served(sandbox, runner, ports)
     return Served(previews, dev_server)
 
 
@@ -95,26 +95,32 @@ def _runs(status: ProcessStatus, line: str) -> bool:
     return line == status.command or line.endswith(f" && {status.command}")
 
 
-async def _with_ports(sandbox: Sandbox) -> tuple[Sandbox, frozenset[int]]:
-    return sandbox, await sandbox.listening_ports()
+async def _with_activity(sandbox: Sandbox) -> tuple[Sandbox, Activity]:
+    return sandbox, await sandbox.activity()
 
 
-async def _start(runner: Runner, line: str, cwd: str, *, limit_s: float) -> DevServer:
+async def _start(runner: Runner, line: str, cwd: str, *, limit_s: float) -> tuple[DevServer, frozenset[int]]:
+    """Begin it, and answer with the ports that listened when its own had opened, or when it had its time."""
     command = Command(text=line, cwd=cwd)
     try:
         result, previews = await runner.execute(command, wait_s=limit_s, background=True, on_output=None)
     except VaporformError as error:
-        return DevServer(started=False, command=line, process_id=None, error=error.message)
-    if result.state is RunState.RUNNING and previews:
-        return DevServer(started=True, command=line, process_id=result.process_id, error=None)
+        return DevServer(started=False, command=line, process_id=None, error=error.message), frozenset()
+    is_running = result.state is RunState.RUNNING
+    return DevServer(
+        started=is_running,
+        command=line,
+        process_id=result.process_id,
+        error=None if is_running and previews else _why_not(result),
+    ), result.ports
+
+
+def _why_not(result: CommandResult) -> str:
     said = (result.head + result.tail)[-_LOG_BYTES:].decode("utf-8", errors="replace").strip()
     if result.state is RunState.RUNNING:
-        why = "it runs, but no port has opened yet"
-        return DevServer(started=True, command=line, process_id=result.process_id, error=f"{why}: {said}")
+        return f"it runs, but no port has opened yet: {said}"
     code = "" if result.exit_code is None else f" with {result.exit_code}"
-    return DevServer(
-        started=False, command=line, process_id=result.process_id, error=f"it {result.state.value}{code}: {said}"
-    )
+    return f"it {result.state.value}{code}: {said}"
 
 
 def _running_server(known: str | None, running: Sequence[ProcessStatus]) -> DevServer | None:
@@ -137,14 +143,15 @@ async def _probe_all(sandbox: Sandbox, runner: Runner, listening: frozenset[int]
     return [PreviewStatus(preview=await runner.preview(port), status=statuses[port]) for port in ports]
 
 
-async def _probe_until_served(sandbox: Sandbox, runner: Runner) -> list[PreviewStatus]:
-    """A port may open a moment before its server answers."""
+async def _probe_until_served(sandbox: Sandbox, runner: Runner, ports: frozenset[int]) -> list[PreviewStatus]:
+    """A port may open a moment before its server answers. `ports` are those that listened a moment ago."""
     deadline = time.monotonic() + PROBE_LIMIT_S
     while True:
-        previews = await _probe_all(sandbox, runner, await sandbox.listening_ports())
-        if any(item.status is not None for item in previews) or time.monotonic() > deadline:
+        previews = await _probe_all(sandbox, runner, ports)
+        if any(item.serves for item in previews) or time.monotonic() > deadline:
             return previews
         await anyio.sleep(0.1)
+        ports = await sandbox.listening_ports()
 
 
 async def _http_status(sandbox: Sandbox, port: int) -> int | None:

@@ -147,6 +147,14 @@ class PreviewStatus:
     preview: Preview
     status: int | None
 
+    @property
+    def serves(self) -> bool:
+        """Whether a server answers there; a gateway that finds none behind it is none itself."""
+        return self.status is not None and self.status not in _NO_SERVER
+
+
+_NO_SERVER = frozenset({502, 503, 504})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DevServer:

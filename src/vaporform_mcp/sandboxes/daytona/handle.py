@@ -77,6 +77,10 @@ class Handle(Asking):
         frames = await self._ask_all([Asked(op=op, fields=fields or {}, data=data)], within_s=within_s or ANSWER_S)
         return replies_in(frames, on_event)[-1]
 
+    async def ask_both(self, first: str, then: str) -> tuple[Reply, Reply]:
+        one, other = replies_in(await self._ask_all([Asked(op=first), Asked(op=then)]), None)
+        return one, other
+
     async def flush(self) -> None:
         """Nothing: where it is due, the hand does it before it answers."""
 

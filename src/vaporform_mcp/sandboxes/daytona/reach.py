@@ -37,6 +37,7 @@ class Reach:
         self._config = config
         self._waking = anyio.Lock()
         self._looked_at = float("-inf")
+        self._answered_at = float("-inf")
 
     async def execute(self, command: str, *, within_s: float) -> Printed:
         """Run a shell line.
@@ -76,6 +77,15 @@ class Reach:
         self._looked_at = anyio.current_time()
         return machine
 
+    async def awake(self, *, at_most_s: float) -> Machine:
+        """The sandbox, started if it sleeps; one that answered at most so long ago is not looked after.
+
+        Raises `SandboxLost`, `SandboxUnavailable`.
+        """
+        if anyio.current_time() - self._answered_at >= at_most_s:
+            await self._wake(is_certain=True)
+        return self.machine
+
     async def _ask(self, request: Callable[[], Awaitable[T]], doing: str) -> tuple[T, bool]:
         """The answer, and whether the tries that failed before it cannot have been heard."""
         pause_s = FIRST_PAUSE_S
@@ -83,9 +93,12 @@ class Reach:
         failure = Failure()
         for left in reversed(range(TRIES)):
             try:
-                return await request(), is_certain
+                answer = await request()
             except Refused as error:
                 failure = error.failure
+            else:
+                self._answered_at = anyio.current_time()
+                return answer, is_certain
             if not (failure.says_not_running or is_transient(failure) or failure.status in {404, 410}):
                 raise failed(failure, doing, self.machine.id)
             is_certain = is_certain and (failure.says_not_running or failure.status in {404, 410})

@@ -30,8 +30,8 @@ __all__ = ["ISOLATION", "DaytonaSandbox"]
 ISOLATION = "daytona"
 EXCHANGE_S = 50.0
 
-_RENEW_S = 60.0
-"""A signed link with less time left is made anew."""
+_AWAKE_S = 30.0
+"""A sandbox that answered so lately is not looked after before a link to it is given."""
 
 
 class DaytonaSandbox(DaytonaCommands, DaytonaFiles):
@@ -40,7 +40,7 @@ class DaytonaSandbox(DaytonaCommands, DaytonaFiles):
         self._config = config
         self._network: Network = network
         self._marks = Marks(reach, self._hand)
-        self._previews: dict[int, Preview] = {}
+        self._urls: dict[int, str] = {}
         self._toolchains: Mapping[str, str] = {}
 
     @property
@@ -75,23 +75,20 @@ class DaytonaSandbox(DaytonaCommands, DaytonaFiles):
     async def preview(self, port: int, *, preferred: int | None = None) -> Preview:
         _check_port(port)
         self.check()
-        known = self._previews.get(port)
-        if known is not None and (known.expires_at is None or known.expires_at - time.time() > _RENEW_S):
-            return known
-        machine = self._reach.machine
-        service = self._reach.service
+        machine = await self._reach.awake(at_most_s=_AWAKE_S)
+        service, seconds = self._reach.service, self._config.preview_s
         try:
-            if machine.public:
-                preview = Preview(port=port, url=await service.public_url(machine, port), public=True)
+            if not machine.public:
+                # Made anew each time: a stop, whoever asks for it, ends one that was made before.
+                url, expires_at = await service.signed_url(machine, port, seconds), time.time() + seconds
             else:
-                seconds = self._config.preview_s
-                url = await service.signed_url(machine, port, seconds)
-                preview = Preview(port=port, url=url, public=False, expires_at=time.time() + seconds)
+                url, expires_at = self._urls.get(port) or await service.public_url(machine, port), None
+                self._urls[port] = url
         except Refused as error:
             await self._reach.look()  # raises what explains it better
             raise failed(error.failure, f"gave no preview of port {port}", machine.id) from None
-        self._previews[port] = preview
-        return preview
+        sleeps_min = machine.auto_stop_min or None
+        return Preview(port=port, url=url, public=machine.public, expires_at=expires_at, sleeps_min=sleeps_min)
 
     async def connect(self, port: int) -> ByteStream:
         _check_port(port)

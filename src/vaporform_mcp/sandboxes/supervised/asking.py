@@ -79,6 +79,10 @@ class Asking(ABC):
             VaporformError: what the supervisor reports.
         """
 
+    async def ask_both(self, first: str, then: str) -> tuple[Reply, Reply]:
+        """What two questions without fields are answered with, in one round trip where each costs one."""
+        return await self.ask(first), await self.ask(then)
+
     @abstractmethod
     async def flush(self) -> None:
         """Have what was written in the workspace on its disk, as far as that can be had in good time."""

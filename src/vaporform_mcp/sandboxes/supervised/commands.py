@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 import anyio
 
 from vaporform_mcp.errors import NotFound
-from vaporform_mcp.sandboxes.base import Command, CommandResult, OutputChunk, ProcessStatus, RunState
-from vaporform_mcp.sandboxes.supervised.asking import ANSWER_S, WORKSPACE, Asking, LostMeanwhile
+from vaporform_mcp.sandboxes.base import Activity, Command, CommandResult, OutputChunk, ProcessStatus, RunState
+from vaporform_mcp.sandboxes.supervised.asking import ANSWER_S, WORKSPACE, Asking, LostMeanwhile, Reply
 from vaporform_mcp.sandboxes.supervised.fields import Fields, JsonValue, Malformed
 
 __all__ = ["Commands", "lost_result"]
@@ -100,7 +100,13 @@ class Commands(Asking):
         )
 
     async def processes(self) -> Sequence[ProcessStatus]:
-        reply = await self.ask("list")
+        return self._listed(await self.ask("list"))
+
+    async def activity(self) -> Activity:
+        listed, ports = await self.ask_both("list", "ports")
+        return Activity(processes=self._listed(listed), ports=ports.fields.ports("ports"))
+
+    def _listed(self, reply: Reply) -> Sequence[ProcessStatus]:
         return [self._status(one) for one in reply.fields.objects("processes")]
 
     async def process(self, process_id: str) -> ProcessStatus:

@@ -187,8 +187,9 @@ def test_the_key_is_in_no_log_result_sandbox_or_store(namespaces: None, tmp_path
             ("attempt_completion", {"result": "done"}),
         ):
             told.append(server.call(tool, **arguments).text)
-        service.fault("execute", times=4, status=500, body=f'{{"message": "no entry for Bearer {key}"}}')
+        service.fault("execute", times=None, status=403, body=f'{{"message": "no entry for Bearer {key}"}}')
         told.append(server.call("execute_command", command="true").text)
+        service.clear_faults()
         told += [line.decode(errors="replace") for line in server.lines]
         server.end_input()
         server.wait()

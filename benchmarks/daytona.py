@@ -30,6 +30,7 @@ from daytona import DaytonaConfig as SdkConfig
 
 from benchmarks import projects
 from tests.emulators.daytona.emulator import Emulator, start_emulator
+from vaporform_mcp.credentials import Credentials
 from vaporform_mcp.exclusions import MirrorRules
 from vaporform_mcp.locks import HostLock
 from vaporform_mcp.sandboxes.base import Command
@@ -134,7 +135,7 @@ async def measure(emulator: Emulator, folder: Path, count: int) -> Mapping[str, 
         await workspace.aclose()
         head = await store.head(workspace.record.id)
         await provider.destroy(workspace.record.id, head.sandbox_epoch)
-        again = Workspace(workspace.record, store, provider, _lock(folder), MirrorRules())
+        again = Workspace(workspace.record, store, provider, _lock(folder), MirrorRules(), Credentials())
         await take("restore in a new sandbox", partial(again.open, _no_phase))
         found = await _run(again, "find . -type f -path './package*' | wc -l")
         _check(found.split() == [str(count).encode()])
@@ -202,7 +203,7 @@ async def _made(store: Store, provider: DaytonaProvider, folder: Path) -> Worksp
             last_used_at=1.0,
         )
     )
-    return Workspace(record, store, provider, _lock(folder), MirrorRules())
+    return Workspace(record, store, provider, _lock(folder), MirrorRules(), Credentials())
 
 
 def _lock(folder: Path) -> HostLock:

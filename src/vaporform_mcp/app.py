@@ -19,6 +19,7 @@ from vaporform_mcp.settings import Settings, host_environment
 from vaporform_mcp.types import Spec, WorkspaceName, parse_name
 
 if TYPE_CHECKING:  # a server that is only asked for its tools must not pay for loading what they call
+    from vaporform_mcp.credentials import Credentials
     from vaporform_mcp.manager import Manager
     from vaporform_mcp.sandboxes.base import Provider
     from vaporform_mcp.sandboxes.daytona.config import DaytonaConfig
@@ -234,7 +235,7 @@ async def open_manager(settings: Settings) -> AsyncGenerator[Manager]:
     async with (
         open_store(settings) as store,
         open_provider(settings) as provider,
-        opened(store, provider, lock_of, spec, rules) as manager,
+        opened(store, provider, lock_of, spec, rules, _credentials(settings)) as manager,
     ):
         yield manager
 
@@ -334,6 +335,12 @@ def find_isolation() -> Bubblewrap:
     from vaporform_mcp.sandboxes.local import bubblewrap
 
     return bubblewrap.find()
+
+
+def _credentials(settings: Settings) -> Credentials:
+    from vaporform_mcp.credentials import Credentials, parse_credential
+
+    return Credentials(parse_credential(each) for each in settings.git.each())
 
 
 def _daytona_config(settings: Settings) -> DaytonaConfig:

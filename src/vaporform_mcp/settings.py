@@ -40,7 +40,7 @@ __all__ = [
 
 PREFIX = "VAPORFORM_"
 DELIMITER = "__"
-_SECRETS = ("VAPORFORM_MONGO__URI", "VAPORFORM_DAYTONA__API_KEY")
+_SECRETS = ("VAPORFORM_MONGO__URI", "VAPORFORM_DAYTONA__API_KEY", "VAPORFORM_GIT__CREDENTIALS")
 
 _MONGO_URI = re.compile(r"mongodb(\+srv)?://[^/]")
 _NOT_IN_A_DATABASE = re.compile(r'[\s/\\."$*<>:|?\0]')
@@ -218,6 +218,37 @@ class MirrorSettings(BaseModel):
         return value
 
 
+class GitSettings(BaseModel):
+    """What repositories are cloned with."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    credentials: SecretStr = Field(
+        default=SecretStr(""),
+        description="For private repositories: https://user:token@host, with a path where it is for less, comma "
+        "separated; no sandbox keeps them",
+    )
+
+    @field_validator("credentials")
+    @classmethod
+    def _are_credentials(cls, value: SecretStr) -> SecretStr:
+        from vaporform_mcp.credentials import parse_credential
+
+        for at, each in enumerate(_each_secret(value), 1):
+            try:
+                parse_credential(each)
+            except ValueError as error:
+                raise ValueError(f"number {at} of it is no credential: {error}") from None
+        return value
+
+    def each(self) -> Sequence[str]:
+        return _each_secret(self.credentials)
+
+
+def _each_secret(value: SecretStr) -> Sequence[str]:
+    return [part for each in value.get_secret_value().split(",") if (part := each.strip())]
+
+
 class MongoSettings(BaseModel):
     """Where the database of the MongoDB store is."""
 
@@ -268,6 +299,7 @@ class Settings(BaseSettings):
     )
     mongo: MongoSettings = Field(default_factory=MongoSettings)
     mirror: MirrorSettings = MirrorSettings()
+    git: GitSettings = GitSettings()
     local: LocalSettings = LocalSettings()
     daytona: DaytonaSettings = Field(default_factory=DaytonaSettings)
 

@@ -210,6 +210,8 @@ class Spec:
     network: Network | None = None
     git_url: str | None = None
     git_branch: str | None = None
+    git_commit: str | None = None
+    git_depth: int | None = None
     env: Mapping[str, str] = field(default_factory=dict[str, str])
     resources: Resources | None = None
 

@@ -58,8 +58,8 @@ def daytona_config(*, store_id: str) -> DaytonaConfig:
 async def open_sandbox(name: str, folder: Path) -> AsyncGenerator[Sandbox]:
     """A new sandbox, destroyed in the end. One of Daytona's is emptied and used again."""
     if name == "daytona":
-        async with _emptied_sandbox() as sandbox:
-            yield sandbox
+        async with open_provider("daytona", Path("shared")) as shared:
+            yield await emptied(shared)
         return
     async with open_provider(name, folder) as provider:
         workspace_id = f"test-{secrets.token_hex(4)}"
@@ -74,16 +74,15 @@ async def open_sandbox(name: str, folder: Path) -> AsyncGenerator[Sandbox]:
 _EMPTY = "chmod -R u+rwx . ; find . -mindepth 1 -delete; ls -A"
 
 
-@asynccontextmanager
-async def _emptied_sandbox() -> AsyncGenerator[Sandbox]:
-    async with open_provider("daytona", Path("shared")) as provider:
-        sandbox = await provider.acquire(Spec(provider=provider.name), "shared", 1, no_phase)
-        for process in await sandbox.processes():
-            if process.state is RunState.RUNNING:
-                await sandbox.stop(process.id, grace_s=0)
-        done = await sandbox.exec(Command(text=_EMPTY, timeout_s=WAIT_S))
-        assert (done.state, done.head) == (RunState.EXITED, b""), done
-        yield sandbox
+async def emptied(provider: Provider) -> Sandbox:
+    """The one sandbox that tests share, with nothing in it that the one before left."""
+    sandbox = await provider.acquire(Spec(provider=provider.name), "shared", 1, no_phase)
+    for process in await sandbox.processes():
+        if process.state is RunState.RUNNING:
+            await sandbox.stop(process.id, grace_s=0)
+    done = await sandbox.exec(Command(text=_EMPTY, timeout_s=WAIT_S))
+    assert (done.state, done.head) == (RunState.EXITED, b""), done
+    return sandbox
 
 
 def no_phase(phase: Phase, percent: float) -> None:

@@ -10,6 +10,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from vaporform_mcp.background import background
+from vaporform_mcp.credentials import Credentials
 from vaporform_mcp.errors import Internal, NotFound, SandboxUnavailable, StoreUnavailable, VaporformError
 from vaporform_mcp.exclusions import MirrorRules
 from vaporform_mcp.locks import HostLock
@@ -50,12 +51,14 @@ class Manager:
         lock_of: Callable[[str], HostLock],
         spec: Spec,
         rules: MirrorRules,
+        credentials: Credentials,
         group: TaskGroup,
     ) -> None:
         self._store = store
         self._provider = provider
         self._lock_of = lock_of
         self._rules = rules
+        self._credentials = credentials
         self._group = group
         self._records = Records(store, spec)
         self._trash = Trash(store, provider, lock_of)
@@ -178,7 +181,9 @@ class Manager:
             try:
                 record, slot.created = await self._records.find_or_make(*key, request)
                 made = record if slot.created else None
-                slot.workspace = Workspace(record, self._store, self._provider, self._lock_of(record.id), self._rules)
+                slot.workspace = Workspace(
+                    record, self._store, self._provider, self._lock_of(record.id), self._rules, self._credentials
+                )
                 await slot.workspace.open(slot.tell)
                 slot.tell(Phase.READY, 100.0)
                 slot.ready = True
@@ -327,10 +332,11 @@ async def open_manager(
     lock_of: Callable[[str], HostLock],
     spec: Spec,
     rules: MirrorRules | None = None,
+    credentials: Credentials | None = None,
 ) -> AsyncGenerator[Manager]:
     """A manager whose background work ends, bounded, with the context. `lock_of` gives a workspace id's host lock."""
     async with background() as group:
-        manager = Manager(store, provider, lock_of, spec, rules or MirrorRules(), group)
+        manager = Manager(store, provider, lock_of, spec, rules or MirrorRules(), credentials or Credentials(), group)
         try:
             yield manager
         finally:

@@ -56,6 +56,9 @@ class Records:
             public=request.public,
             git_url=request.git_url,
             git_branch=request.branch,
+            git_commit=request.commit,
+            git_depth=request.depth,
+            resources=request.resources,
         )
         return WorkspaceRecord(
             id=uuid.uuid4().hex[:16], owner=owner, name=name, spec=spec, created_at=now, last_used_at=now

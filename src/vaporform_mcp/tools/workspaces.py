@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from vaporform_mcp.errors import NotFound
-from vaporform_mcp.tools.arguments import Arguments, Json, flag, optional_flag, optional_text, text
+from vaporform_mcp.tools.arguments import Arguments, Json, flag, optional_flag, optional_text, optional_whole, text
 from vaporform_mcp.tools.context import Answer, Context
 from vaporform_mcp.tools.output import cut_line
 from vaporform_mcp.tools.spec import ToolResult, ToolSpec
 from vaporform_mcp.tools.text import count, moment, paragraphs, size
-from vaporform_mcp.types import TRASH_DAYS
+from vaporform_mcp.types import TRASH_DAYS, Resources
 
 if TYPE_CHECKING:  # a server that is only asked for its tools must not pay for loading what they call
     from vaporform_mcp.workspace.results import Opened, Summary
@@ -25,8 +25,13 @@ NAME = text("name", "Lowercase letters, digits and hyphens", aliases=("workspace
 OLD_NAME = text("name", aliases=("workspace",))
 GIT_URL = optional_text("git_url", "Import this repository", aliases=("repository", "repo", "url", "repo_url"))
 BRANCH = optional_text("branch", aliases=("git_branch", "ref"))
+COMMIT = optional_text("commit", aliases=("git_commit", "sha"))
+DEPTH = optional_whole("depth", minimum=1)
 IMAGE = optional_text("image")
 SNAPSHOT = optional_text("snapshot")
+CPU = optional_whole("cpu", minimum=1, aliases=("cpus",))
+MEMORY = optional_whole("memory_gb", minimum=1, aliases=("memory",))
+DISK = optional_whole("disk_gb", minimum=1, aliases=("disk",))
 PUBLIC = optional_flag("public", "Previews for anyone with the URL")
 CONFIRM = flag("confirm", "The user agreed")
 
@@ -35,12 +40,16 @@ async def open_workspace(context: Context, arguments: Arguments) -> ToolResult:
     from vaporform_mcp.manager import OpenRequest
 
     name = context.rename(arguments[NAME])
+    resources = Resources(cpu=arguments[CPU], memory_gb=arguments[MEMORY], disk_gb=arguments[DISK])
     request = OpenRequest(
         git_url=arguments[GIT_URL],
         branch=arguments[BRANCH],
+        commit=commit.lower() if (commit := arguments[COMMIT]) is not None else None,
+        depth=arguments[DEPTH],
         image=arguments[IMAGE],
         snapshot=arguments[SNAPSHOT],
         public=arguments[PUBLIC],
+        resources=resources if resources != Resources() else None,
     )
     manager = await context.manager()
     opened = await manager.open(
@@ -185,7 +194,7 @@ TOOLS = (
         name="open_workspace",
         title="Open workspace",
         description="Open a workspace or make a new one, empty or from git. Call it again while it is preparing.",
-        arguments=(NAME, GIT_URL, BRANCH, IMAGE, SNAPSHOT, PUBLIC),
+        arguments=(NAME, GIT_URL, BRANCH, COMMIT, DEPTH, IMAGE, SNAPSHOT, CPU, MEMORY, DISK, PUBLIC),
         run=open_workspace,
         idempotent=True,
         open_world=True,

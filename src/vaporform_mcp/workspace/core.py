@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 import anyio
 
+from vaporform_mcp.credentials import Credentials
 from vaporform_mcp.errors import SandboxLost, StoreUnavailable, VaporformError
 from vaporform_mcp.exclusions import Exclusions, MirrorRules
 from vaporform_mcp.history import Point
@@ -59,16 +60,21 @@ class Workspace:
     """Sandbox first, then the mirror. Made and closed by the manager, which also runs `keep_synced`."""
 
     def __init__(
-        self, record: WorkspaceRecord, store: Store, provider: Provider, lock: HostLock, rules: MirrorRules
+        self,
+        record: WorkspaceRecord,
+        store: Store,
+        provider: Provider,
+        lock: HostLock,
+        rules: MirrorRules,
+        credentials: Credentials,
     ) -> None:
         self._store = store
         self._lock = lock
         self._rules = rules
         self._snapshots = provider.snapshots
         self._loop = SyncLoop(self._sync_in_background)
-        self._lifeline = Lifeline(
-            record, store, Opener(store, provider, lock, rules.exclusions), lambda: self._loop.request("self-heal")
-        )
+        opener = Opener(store, provider, lock, rules.exclusions, credentials)
+        self._lifeline = Lifeline(record, store, opener, lambda: self._loop.request("self-heal"))
         self._writer = Writer(self._lifeline, lock, self._loop, rules.max_file_bytes)
         self._receiver = Receiver(self._lifeline, lock)
         self._unshown = Unshown(rules.exclusions)

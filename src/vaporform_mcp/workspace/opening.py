@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import anyio
 
+from vaporform_mcp.credentials import Credentials
 from vaporform_mcp.errors import Conflict, InvalidArgument, NotFound, SandboxUnavailable
 from vaporform_mcp.exclusions import PRUNED_FOLDERS, Exclusions
 from vaporform_mcp.locks import HostLock
@@ -16,7 +17,7 @@ from vaporform_mcp.sandboxes.base import Command, OnPhase, Provider, Sandbox
 from vaporform_mcp.stores.base import Store
 from vaporform_mcp.sync import CLOCK_GRAIN_NS, Index
 from vaporform_mcp.types import Entry, EntryKind, Head, Phase, WorkspacePath, WorkspaceRecord
-from vaporform_mcp.workspace.importing import clone
+from vaporform_mcp.workspace.importing import NO_ACCESS, GitAccess, access_to, clone
 from vaporform_mcp.workspace.marks import Mark, decode, encode
 from vaporform_mcp.workspace.mirror import Mirror
 from vaporform_mcp.workspace.repository import FOLDER, STATE, Returned, bring_back
@@ -49,11 +50,19 @@ class Live:
 class Opener:
     """Opens one workspace, as often as it takes. Safe to repeat and to interrupt: without a mark it starts again."""
 
-    def __init__(self, store: Store, provider: Provider, lock: HostLock, exclusions: Exclusions) -> None:
+    def __init__(
+        self,
+        store: Store,
+        provider: Provider,
+        lock: HostLock,
+        exclusions: Exclusions,
+        credentials: Credentials,
+    ) -> None:
         self._store = store
         self._provider = provider
         self._lock = lock
         self._exclusions = exclusions
+        self._credentials = credentials
 
     async def open(self, record: WorkspaceRecord, on_phase: OnPhase) -> Live:
         """The live sandbox: as it is, where its mark is of the current epoch; else rebuilt from the mirror.
@@ -108,7 +117,7 @@ class Opener:
         mirror = Mirror(self._store, record.id, head)
         if imports and record.spec.git_url is not None:
             on_phase(Phase.IMPORTING, 0)
-            await clone(sandbox, record.spec.git_url, record.spec.git_branch)
+            await clone(sandbox, record.spec, self._credentials.of(record.spec.git_url))
         else:
             tree = await mirror.tree()
             if before.number > 0:
@@ -119,7 +128,7 @@ class Opener:
 
             problems = await restore_tree(sandbox, self._store, tree, progress)
             if STATE in tree:
-                repository = await bring_back(sandbox)
+                repository = await bring_back(sandbox, self._access(record), depth=record.spec.git_depth)
         await self._mark(record, sandbox, mirror, frozenset(problems))
         if 0 < before.epoch < head.epoch:
             await self._destroy_old(record, before.epoch)
@@ -151,6 +160,10 @@ class Opener:
         ]
         for fault in await sandbox.remove_files(strange):
             log.warning("a file of the snapshot stays, which the mirror has not: %s", fault.error)
+
+    def _access(self, record: WorkspaceRecord) -> GitAccess:
+        url = record.spec.git_url
+        return NO_ACCESS if url is None else access_to(url, self._credentials.of(url))
 
     async def _take_over(self, record: WorkspaceRecord, head: Head) -> Head:
         if head.number == 0:

@@ -8,8 +8,9 @@ stash that no remote branch has. Both are made by git, inside the sandbox.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
+from types import MappingProxyType
 
 from vaporform_mcp.errors import InvalidPath, SandboxLost, VaporformError
 from vaporform_mcp.exclusions import PRUNED_FOLDERS
@@ -23,6 +24,7 @@ from vaporform_mcp.sandboxes.base import (
     Sandbox,
 )
 from vaporform_mcp.types import WorkspacePath, parse_path
+from vaporform_mcp.workspace.importing import GitAccess
 
 __all__ = ["FOLDER", "STATE", "Repository", "Returned", "bring_back"]
 
@@ -86,12 +88,27 @@ _BRING_BACK = (
 [ -e .git/HEAD ] && { echo whole; exit 0; }
 command -v git >/dev/null || { echo no-git; exit 0; }
 value() { sed -n "s/^$1 //p" $at/state | head -n 1; }
+fetch() {
+    timeout $FETCH_S git -c core.hooksPath=/dev/null -c core.fsmonitor=false -c gc.auto=0 $OPTIONS fetch -q "$@" \
+        >/dev/null 2>&1
+}
+lacking() {
+    if [ -e $at/commits.bundle ]; then sed -n '/^$/q; s/^-\([0-9a-f]*\).*/\1/p' $at/commits.bundle
+    else echo $commit; fi | while read -r each; do
+        [ -z "$each" ] || git cat-file -e "$each^{commit}" 2>/dev/null || echo "$each"
+    done
+}
 origin=$(value origin) branch=$(value branch) commit=$(value commit)
 git init -q . || { echo failed; exit 0; }
 [ -z "$branch" ] || git symbolic-ref HEAD "refs/heads/$branch"
 if [ -n "$origin" ]; then
     git remote add origin "$origin"
-    timeout $FETCH_S git fetch -q --tags origin >/dev/null 2>&1 || unreached=1
+    fetch $DEPTH --tags origin || unreached=1
+    # What was made here may build on what no branch has now, or on what lies deeper.
+    [ -n "$unreached" ] || [ -z "$(lacking)" ] || fetch $DEPTH origin $(lacking) || true
+    if [ -z "$unreached" ] && [ -n "$(lacking)" ] && [ -e .git/shallow ]; then
+        fetch --unshallow --tags origin || unreached=1
+    fi
 fi
 if [ -e $at/commits.bundle ]; then
     git fetch -q --update-head-ok $at/commits.bundle '+refs/heads/*:refs/heads/*' '+refs/tags/*:refs/tags/*' \
@@ -163,17 +180,23 @@ class Repository:
         return (STATE, _BUNDLE, *_parsed(read.content))
 
 
-async def bring_back(sandbox: Sandbox) -> Returned:
-    """Make the repository of a workspace whose files were restored, among them `STATE`. Its files stay as they are."""
+async def bring_back(sandbox: Sandbox, access: GitAccess, *, depth: int | None) -> Returned:
+    """Make the repository of a workspace whose files were restored, among them `STATE`. Its files stay as they are.
+
+    Its origin is fetched to that depth where that suffices, and with `access`.
+    """
+    script = _BRING_BACK.replace("$OPTIONS", access.options).replace("$DEPTH", f"--depth {depth}" if depth else "")
     try:
-        result = await _run(sandbox, "sh -s # brings the git repository back", _BRING_BACK, _BACK_S)
+        result = await _run(sandbox, "sh -s # brings the git repository back", script, _BACK_S, access.env)
         return Returned((result.head + result.tail).decode(errors="replace").split()[-1])
     except (VaporformError, ValueError, IndexError):
         return Returned.FAILED
 
 
-async def _run(sandbox: Sandbox, line: str, script: str, limit_s: float) -> CommandResult:
-    result = await sandbox.exec(Command(text=line, stdin=script.encode(), timeout_s=limit_s))
+async def _run(
+    sandbox: Sandbox, line: str, script: str, limit_s: float, env: Mapping[str, str] = MappingProxyType({})
+) -> CommandResult:
+    result = await sandbox.exec(Command(text=line, stdin=script.encode(), timeout_s=limit_s, env=env))
     if result.state is RunState.LOST:
         raise SandboxLost("the sandbox ended while git ran in it", hint="Repeat the call.")
     return result

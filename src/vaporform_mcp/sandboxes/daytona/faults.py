@@ -29,9 +29,10 @@ _QUOTA = re.compile(r"(?:limit|quota)s?\b.*exceed|exceed.*(?:limit|quota)|maximu
 _DISK_FULL = re.compile(r"no space left|disk (?:is )?full|ENOSPC", re.I)
 _SNAPSHOT = re.compile(r"snapshot", re.I)
 _IMAGE = re.compile(r"image|manifest|pull access denied|repository does not exist|dockerfile", re.I)
+_TOO_LARGE = re.compile(r"\bper sandbox\b", re.I)
 _REGION = re.compile(r"\b(?:region|target)\b", re.I)
 _NETWORK = re.compile(r"network access is restricted|allow.?list|cidr", re.I)
-_ABSENT = re.compile(r"not found|does not exist|denied|unknown|invalid|inactive|not active", re.I)
+_ABSENT = re.compile(r"not found|not available|does not exist|denied|unknown|invalid|inactive|not active", re.I)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +116,11 @@ _TEXTS: Sequence[tuple[type[VaporformError], Callable[[Failure], bool], str]] = 
         "A person has to look at the account's billing: https://app.daytona.io/dashboard/billing.",
     ),
     (LimitReached, _has(_DISK_FULL), "Remove files, or open a workspace with a larger disk."),
+    (
+        LimitReached,
+        _has(_TOO_LARGE),
+        "Ask for less, or leave it out; the account's limits are at https://app.daytona.io/dashboard/limits.",
+    ),
     (
         LimitReached,
         _has(_QUOTA),

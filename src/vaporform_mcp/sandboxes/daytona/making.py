@@ -62,12 +62,7 @@ def network_of(config: DaytonaConfig, spec: Spec) -> Network:
 def order_of(config: DaytonaConfig, spec: Spec, workspace_id: str, epoch: int) -> Order:
     """Raises `InvalidArgument`, `NotSupported`: nothing was asked of the service."""
     image, snapshot = _origin(config, spec)
-    resources = spec.resources or config.resources or Resources()
-    if (resources.cpu, resources.memory_gb, resources.disk_gb) != (None, None, None) and image is None:
-        raise InvalidArgument(
-            "resources were given, and a sandbox of a snapshot has those of the snapshot",
-            hint="Name an image too (python:3.12-slim, node:22, …), or leave the resources out.",
-        )
+    resources = _resources(config, spec.resources or Resources(), has_image=image is not None)
     if spec.public and not config.public:
         raise NotSupported(
             "public previews are more than the settings of this server allow",
@@ -109,6 +104,30 @@ def _origin(config: DaytonaConfig, spec: Spec) -> tuple[str | None, str | None]:
     if snapshot is not None and not _SNAPSHOT.fullmatch(snapshot):
         raise InvalidArgument(f"{snapshot[:80]!r} is not the name of a snapshot", hint="Give one that the account has.")
     return image, snapshot
+
+
+def _resources(config: DaytonaConfig, wanted: Resources, *, has_image: bool) -> Resources:
+    """What the settings have is for images, and the most that a workspace may ask for; snapshots have their own."""
+    if not has_image:
+        if wanted == Resources():
+            return wanted
+        raise InvalidArgument(
+            "resources were given, and a sandbox of a snapshot has those of the snapshot",
+            hint="Name an image too (python:3.12-slim, node:22, …), or leave the resources out.",
+        )
+    most = config.resources or Resources()
+    for field in ("cpu", "memory_gb", "disk_gb"):
+        asked, allowed = getattr(wanted, field), getattr(most, field)
+        if asked is not None and allowed is not None and asked > allowed:
+            raise NotSupported(
+                f"{field} {asked} is more than the settings of this server allow ({allowed})",
+                hint=f"Ask for less; a person can change VAPORFORM_DAYTONA__{field.upper()}.",
+            )
+    return Resources(
+        cpu=wanted.cpu or most.cpu,
+        memory_gb=wanted.memory_gb or most.memory_gb,
+        disk_gb=wanted.disk_gb or most.disk_gb,
+    )
 
 
 def _allowed(config: DaytonaConfig) -> tuple[list[str], list[str]]:

@@ -109,6 +109,6 @@ def _broken(machine: Machine) -> SandboxUnavailable:
     reason = printable(machine.reason) or "the service gives no reason"
     return SandboxUnavailable(
         f"the Daytona sandbox {machine.id} {what}: {reason}",
-        hint="Where an image is named, check that it exists and has a tag. Otherwise repeat the call; `vaporform-mcp "
-        "stop` and `vaporform-mcp ps` show and end what is left.",
+        hint="Where an image is named, check that it exists, has a tag and is no snapshot. Otherwise repeat the call; "
+        "`vaporform-mcp stop` and `vaporform-mcp ps` show and end what is left.",
     )

@@ -185,6 +185,7 @@ def _read_texts(connection: sqlite3.Connection) -> None:
                 for record in workspaces.listed(connection, owner, deleted=deleted):
                     _check_text(record.spec.git_url)
                     _check_text(record.spec.git_branch)
+                    _check_text(record.spec.git_commit)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise _refused("a workspace's record cannot be read") from error
 

@@ -127,10 +127,15 @@ class Hand:
         )
         argument = await self._argument(orders, frames)
         is_certain = True
+        garbled: Malformed | None = None
         for _ in range(TRIES):
             printed = await self._run(argument, within_s)
             is_certain = is_certain and printed.is_certain
-            first, *answers = await self._parse(printed)
+            try:
+                first, *answers = await self._parse(printed)
+            except Malformed as error:  # cut short on its way, or without anything in it
+                garbled, is_certain = error, False
+                continue
             if "failed" in first.fields:
                 raise SandboxUnavailable(
                     f"the sandbox's supervisor cannot run: {first.fields.text('failed')[:400]}",
@@ -143,8 +148,8 @@ class Hand:
                 if not answers or "lost" not in answers[-1].fields:
                     return answers
             # The supervisor ended meanwhile, or the hand was stopped; the next one starts another.
-            is_certain = False
-        raise LostMeanwhile
+            garbled, is_certain = None, False
+        raise garbled or LostMeanwhile
 
     async def _argument(self, orders: dict[str, JsonValue], frames: bytes) -> str:
         packed = _packed(_framed(orders, b"") + frames)

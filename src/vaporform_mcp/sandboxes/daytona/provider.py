@@ -18,7 +18,7 @@ from vaporform_mcp.sandboxes.daytona.reach import Reach
 from vaporform_mcp.sandboxes.daytona.sandbox import ISOLATION, DaytonaSandbox
 from vaporform_mcp.sandboxes.daytona.service import Machine, Order, Refused, Service
 from vaporform_mcp.sandboxes.daytona.snapshots import DaytonaSnapshots
-from vaporform_mcp.sandboxes.daytona.waking import GONE, await_gone, bring_up
+from vaporform_mcp.sandboxes.daytona.waking import GONE, await_gone, bring_up, delete
 from vaporform_mcp.sandboxes.snapshots import Snapshots
 from vaporform_mcp.types import Network, Phase, Spec
 
@@ -70,7 +70,7 @@ class DaytonaProvider:
             machine = await self._service.find(name)
             if machine is not None and machine.state not in GONE:
                 self._check_ours(machine)
-                await self._service.delete(machine.id)
+                await delete(self._service, machine.id)
         except Refused as error:
             raise failed(error.failure, f"could not delete the sandbox {name}") from None
 
@@ -186,7 +186,7 @@ class DaytonaProvider:
             try:
                 machine = await self._service.find(machine_id)
                 if machine is not None and machine.state in {"error", "build_failed"}:
-                    await self._service.delete(machine.id)
+                    await delete(self._service, machine.id)
             except Refused as error:
                 log.warning("left the failed sandbox %s behind: %s", machine_id, error.failure.said)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from vaporform_mcp.cli import build_parser
-from vaporform_mcp.settings import known_settings
+from vaporform_mcp.settings import known_settings, load
 from vaporform_mcp.tools.catalogue import offered
 
 ROOT = Path(__file__).parents[2]
@@ -75,6 +75,24 @@ def test_a_clients_configuration_starts_the_server_and_nothing_else(block: str) 
     [(_, servers)] = json.loads(block).items()
     assert servers["vaporform"]["command"] == "vaporform-mcp"
     assert servers["vaporform"].get("args", []) == []
+    assert set(servers["vaporform"].get("env", {})) <= {setting.name for setting in known_settings()} | {
+        "DAYTONA_API_KEY"
+    }
+
+
+def test_the_configuration_for_daytona_is_one_that_the_server_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    [environment] = [env for block in JSON_BLOCKS if (env := _server_in(block).get("env"))]
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    settings = load()
+    assert settings.sandbox == "daytona"
+    assert settings.daytona.api_key.get_secret_value() == environment["DAYTONA_API_KEY"]
+    assert (settings.daytona.auto_stop_min, settings.daytona.max_running) == (10, 3)
+
+
+def _server_in(block: str) -> dict[str, dict[str, str]]:
+    [servers] = json.loads(block).values()
+    return servers["vaporform"]
 
 
 def test_the_configuration_of_codex_is_valid_toml() -> None:

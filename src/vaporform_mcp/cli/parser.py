@@ -57,7 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
     doctor = commands.add_parser("doctor", description="Examine this machine, and say how to mend what is wrong.")
     doctor.add_argument("--online", action="store_true", help="also see whether commands reach the internet")
     doctor.add_argument("--json", action="store_true", help="for programs, and for bug reports")
-    ps = commands.add_parser("ps", description="List the sandboxes that run on this machine.")
+    ps = commands.add_parser("ps", description="List the sandboxes that run, on this machine or at Daytona.")
     ps.add_argument("--json", action="store_true", help="for programs")
     stop = commands.add_parser("stop", description="End sandboxes; their workspaces and files stay.")
     which = stop.add_mutually_exclusive_group(required=True)

@@ -24,6 +24,7 @@ from vaporform_mcp.sandboxes.records import (
     ProviderInfo,
     RunState,
     SandboxInfo,
+    TerminalSize,
 )
 from vaporform_mcp.sandboxes.snapshots import Snapshots
 from vaporform_mcp.types import ROOT, Phase, Spec, Stat, WorkspacePath
@@ -50,6 +51,7 @@ __all__ = [
     "Sandbox",
     "SandboxInfo",
     "Scan",
+    "TerminalSize",
 ]
 
 OnPhase = Callable[[Phase, float], None]
@@ -136,8 +138,16 @@ class Sandbox(Protocol):
         """Raises `NotSupported` where its stdin is closed, `NotFound` where it has ended or never was."""
         ...
 
+    async def resize(self, process_id: str, size: TerminalSize) -> None:
+        """Give its terminal another size, of which its programs are told. Raises `NotSupported` where it has none,
+        `NotFound` where it has ended or never was, `InvalidArgument`.
+        """
+        ...
+
     async def stop(self, process_id: str, *, grace_s: float = 5.0) -> ProcessStatus:
-        """SIGTERM, and after `grace_s` SIGKILL to its whole tree. One that has ended is answered as it ended."""
+        """SIGTERM (where it has a terminal, SIGHUP too), and after `grace_s` SIGKILL to its whole tree. One that has
+        ended is answered as it ended.
+        """
         ...
 
     # Files -----------------------------------------------------------------------------------------------------

@@ -34,12 +34,23 @@ class RunState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TerminalSize:
+    """Each from 1 to 1,000."""
+
+    columns: int = 80
+    rows: int = 24
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
     """One shell line. `cwd` is absolute inside the sandbox, or relative to the workspace.
 
     `timeout_s` counts from the start; when it has passed the command's whole process tree is killed. None means that
     it may run on. `env` is added to the sandbox's own environment. `stdin` is given whole, then closed; None with
     `interactive` keeps it open for `send_input`, None without it is an empty one.
+
+    With a `terminal` of its own it reads what is typed there: first `stdin`, then what `send_input` brings. A key is
+    its byte, as 3 is Ctrl-C; the end of input is Ctrl-D. What it prints is what a terminal is told, escapes and all.
     """
 
     text: str
@@ -48,6 +59,7 @@ class Command:
     timeout_s: float | None = None
     stdin: bytes | None = None
     interactive: bool = False
+    terminal: TerminalSize | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +87,10 @@ class CommandResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessStatus:
-    """One command that runs or ran. `started_at` is seconds since the Unix epoch; `output_bytes` is all it printed."""
+    """One command that runs or ran. `started_at` is seconds since the Unix epoch; `output_bytes` is all it printed.
+
+    `terminal` is the size of its terminal, where it has one.
+    """
 
     id: str
     command: str
@@ -84,6 +99,7 @@ class ProcessStatus:
     started_at: float
     duration_ms: int
     output_bytes: int
+    terminal: TerminalSize | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

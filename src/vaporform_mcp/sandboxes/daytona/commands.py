@@ -10,7 +10,7 @@ from typing import TypeVar
 import anyio
 
 from vaporform_mcp.errors import SandboxLost, VaporformError
-from vaporform_mcp.sandboxes.base import Command, CommandResult, OutputChunk, ProcessStatus, RunState
+from vaporform_mcp.sandboxes.base import Command, CommandResult, OutputChunk, ProcessStatus, RunState, TerminalSize
 from vaporform_mcp.sandboxes.daytona.hand import OtherStart
 from vaporform_mcp.sandboxes.daytona.handle import Handle
 from vaporform_mcp.sandboxes.supervised.asking import ANSWER_S, LostMeanwhile, Reply
@@ -44,24 +44,11 @@ class DaytonaCommands(Handle, Commands):
         until_port: bool = False,
         on_output: Callable[[bytes], None] | None = None,
     ) -> CommandResult:
-        run: dict[str, JsonValue] = {
-            "command": command.text,
-            "cwd": self._cwd(command.cwd),
-            "env": dict(command.env),
-            "timeout_s": command.timeout_s,
-            "interactive": command.interactive,
-        }
+        run = self._command_fields(command)
         return await self._run(command, run, wait_s=wait_s, until_port=until_port, on_output=on_output)
 
     async def ask_program(self, command: Command, *, within_s: float) -> bytes:
-        run: dict[str, JsonValue] = {
-            "command": command.text,
-            "cwd": command.cwd,
-            "env": dict(command.env),
-            "timeout_s": within_s,
-            "unlisted": True,
-        }
-        return (await self._run(command, run)).head
+        return (await self._run(command, self._program_fields(command, within_s))).head
 
     async def _run(
         self,
@@ -137,6 +124,9 @@ class DaytonaCommands(Handle, Commands):
 
     async def send_input(self, process_id: str, data: bytes, *, eof: bool = False) -> None:
         await self._at_any_start(partial(super().send_input, process_id, data, eof=eof))
+
+    async def resize(self, process_id: str, size: TerminalSize) -> None:
+        await self._at_any_start(partial(super().resize, process_id, size))
 
     async def stop(self, process_id: str, *, grace_s: float = 5.0) -> ProcessStatus:
         return await self._at_any_start(partial(super().stop, process_id, grace_s=grace_s))

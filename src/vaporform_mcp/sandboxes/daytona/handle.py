@@ -19,7 +19,7 @@ __all__ = ["Handle", "replies_in"]
 _CHANGE = frozenset({"write", "remove", "commit", "end"})
 """Asked anew, these would do it twice, or fail at what they did themselves."""
 
-_OF_A_START = frozenset({"run", "join", "cancel", "wait", "output", "input", "stop", "exchange", "hang_up"})
+_OF_A_START = frozenset({"run", "join", "cancel", "wait", "output", "input", "resize", "stop", "exchange", "hang_up"})
 """These are about what one supervisor alone knows."""
 
 

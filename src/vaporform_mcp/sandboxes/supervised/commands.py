@@ -8,7 +8,15 @@ from collections.abc import Callable, Sequence
 import anyio
 
 from vaporform_mcp.errors import NotFound
-from vaporform_mcp.sandboxes.base import Activity, Command, CommandResult, OutputChunk, ProcessStatus, RunState
+from vaporform_mcp.sandboxes.base import (
+    Activity,
+    Command,
+    CommandResult,
+    OutputChunk,
+    ProcessStatus,
+    RunState,
+    TerminalSize,
+)
 from vaporform_mcp.sandboxes.supervised.asking import ANSWER_S, WORKSPACE, Asking, LostMeanwhile, Reply
 from vaporform_mcp.sandboxes.supervised.fields import Fields, JsonValue, Malformed
 
@@ -23,15 +31,25 @@ class Commands(Asking):
 
     async def ask_program(self, command: Command, *, within_s: float) -> bytes:
         """Run a command of the server's own, which no list of processes shows; answers with what it printed first."""
-        fields: dict[str, JsonValue] = {
-            "command": command.text,
-            "cwd": command.cwd,
-            "env": dict(command.env),
-            "timeout_s": within_s,
-            "unlisted": True,
-        }
-        reply = await self.ask("run", fields, within_s=within_s + ANSWER_S, cancels=True)
+        reply = await self.ask(
+            "run", self._program_fields(command, within_s), within_s=within_s + ANSWER_S, cancels=True
+        )
         return reply.data
+
+    def _command_fields(self, command: Command) -> dict[str, JsonValue]:
+        """What a supervisor is told of a command, however its answer is waited for."""
+        return {
+            "command": command.text,
+            "cwd": self._cwd(command.cwd),
+            "env": dict(command.env),
+            "timeout_s": command.timeout_s,
+            "interactive": command.interactive,
+            "terminal": None if command.terminal is None else _cells(command.terminal),
+        }
+
+    def _program_fields(self, command: Command, within_s: float) -> dict[str, JsonValue]:
+        """Likewise of one of the server's own, whose folder may be anywhere."""
+        return {**self._command_fields(command), "cwd": command.cwd, "timeout_s": within_s, "unlisted": True}
 
     def _notes(self, command: Command, exit_code: int | None, began: float) -> Sequence[str]:
         """What there is to say of a command that has been answered, `began` by anyio's clock."""
@@ -46,14 +64,10 @@ class Commands(Asking):
         on_output: Callable[[bytes], None] | None = None,
     ) -> CommandResult:
         fields: dict[str, JsonValue] = {
-            "command": command.text,
-            "cwd": self._cwd(command.cwd),
-            "env": dict(command.env),
-            "timeout_s": command.timeout_s,
+            **self._command_fields(command),
             "wait_s": wait_s,
             "until_port": until_port,
             "stream": on_output is not None,
-            "interactive": command.interactive,
         }
         bounds = [bound for bound in (wait_s, command.timeout_s) if bound is not None]
 
@@ -138,10 +152,14 @@ class Commands(Asking):
     async def send_input(self, process_id: str, data: bytes, *, eof: bool = False) -> None:
         number = self._number(process_id)
         if number is None:
-            raise NotFound(
-                f"process {process_id} ended with an earlier start of the sandbox", hint="Start the command again."
-            )
+            raise _ended_before(process_id)
         await self.ask("input", {"process": number, "eof": eof}, data)
+
+    async def resize(self, process_id: str, size: TerminalSize) -> None:
+        number = self._number(process_id)
+        if number is None:
+            raise _ended_before(process_id)
+        await self.ask("resize", {"process": number, "size": _cells(size)})
 
     async def stop(self, process_id: str, *, grace_s: float = 5.0) -> ProcessStatus:
         number = self._number(process_id)
@@ -193,7 +211,26 @@ class Commands(Asking):
             started_at=process.real("started_at"),
             duration_ms=process.number("duration_ms"),
             output_bytes=process.number("output_bytes"),
+            terminal=_size_of(process),
         )
+
+
+def _size_of(process: Fields) -> TerminalSize | None:
+    if process.is_null("terminal"):
+        return None
+    match process.items("terminal"):
+        case [int() as columns, int() as rows]:
+            return TerminalSize(columns=columns, rows=rows)
+        case _:
+            raise Malformed("terminal")
+
+
+def _cells(size: TerminalSize) -> list[JsonValue]:
+    return [size.columns, size.rows]
+
+
+def _ended_before(process_id: str) -> NotFound:
+    return NotFound(f"process {process_id} ended with an earlier start of the sandbox", hint="Start the command again.")
 
 
 def lost_result(began: float) -> CommandResult:

@@ -11,6 +11,7 @@ from .keeper import MAX_MESSAGE_BYTES, Order, fork_keeper
 from .kernel import kill_all_at_once, kill_below, send_signal
 from .output import OutputLog
 from .process import Process
+from .terminal import Terminal
 
 __all__ = ["Commands"]
 
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 UNLISTED = "0"
 """The number of every command that the server runs for itself."""
+
+IN_A_TERMINAL = {"TERM": "xterm-256color"}
+"""Beside what all commands have; whoever reads along understands it."""
 
 MAX_FINISHED = 50
 MAX_SPOOLED = 20
@@ -75,10 +79,18 @@ class Commands:
             self._loop.when_quiet(self._refill)
 
     def start(
-        self, *, command: str, cwd: str, env: dict[str, str], stdin: bool, confirm: bool, unlisted: bool = False
+        self,
+        *,
+        command: str,
+        cwd: str,
+        env: dict[str, str],
+        stdin: bool,
+        confirm: bool,
+        unlisted: bool = False,
+        size: tuple[int, int] | None = None,
     ) -> Process:
         """Begin a command. It is in the table at once, unless `unlisted`; `on_failed` tells if it could not be
-        started, and with `confirm` `on_start` that it has been.
+        started, and with `confirm` `on_start` that it has been. With a `size`, of columns and rows, it has a terminal.
         """
         if len(self._by_keeper) >= self._config.max_processes:
             raise Refused(
@@ -90,17 +102,18 @@ class Commands:
             program=self._config.shell,
             command=command,
             cwd=cwd,
-            env={**self._config.env, **env},
+            env={**self._config.env, **({} if size is None else IN_A_TERMINAL), **env},
             stdin=stdin,
             confirm=confirm,
         )
-        keeper = self._order(order)
+        terminal = None if size is None else Terminal(*size)
+        keeper = self._order(order, terminal)
         if not unlisted:
             self._count += 1
         number = UNLISTED if unlisted else str(self._count)
         log = OutputLog(f"{self._config.spool_dir}/{number}.log")
-        process = Process(self._loop, number, command, log, keeper)
-        if not stdin:
+        process = Process(self._loop, number, command, log, keeper, terminal)
+        if not stdin and terminal is None:
             keeper.close_input()
         if not unlisted:
             self._processes[number] = process
@@ -124,17 +137,20 @@ class Commands:
 
     # Keepers ---------------------------------------------------------------------------------------------------
 
-    def _order(self, order: Order) -> Keeper:
+    def _order(self, order: Order, terminal: Terminal | None) -> Keeper:
         message = order.encode()
         spare = self._spare
-        if spare is not None and len(message) <= MAX_MESSAGE_BYTES:
+        if spare is not None and terminal is None and len(message) <= MAX_MESSAGE_BYTES:
             self._spare = None
             if spare.tell(message):
                 return spare
             spare.close()
         try:
-            return self._fork(order)
+            return self._fork(order, terminal)
         except OSError:
+            if terminal is not None:
+                terminal.let_go()
+                os.close(terminal.near)
             raise Refused(
                 "limit", "the machine cannot start another process", "Stop processes that are not needed."
             ) from None
@@ -147,11 +163,11 @@ class Commands:
             except OSError:
                 return  # the next command tries again, and tells of it
 
-    def _fork(self, order: Order | None = None) -> Keeper:
-        confinement = self._confinement
+    def _fork(self, order: Order | None = None, terminal: Terminal | None = None) -> Keeper:
+        limits, confinement = self._config.limits, self._confinement
         if confinement is None:
-            return fork_keeper(self._config.limits, order)
-        return confinement.start(lambda: fork_keeper(self._config.limits, order, confinement.bereaved))
+            return fork_keeper(limits, order, terminal=terminal)
+        return confinement.start(lambda: fork_keeper(limits, order, confinement.bereaved, terminal))
 
     # What has ended --------------------------------------------------------------------------------------------
 

@@ -75,12 +75,12 @@ class Confinement:
 
     def _divide(self, config: Config, restricted: Restricted, machine: str, loop: Loop) -> None:
         """Confine this thread, and start the others, each as it is to be."""
-        abi = _enter_files(config, restricted)
+        abi, rules = _enter_files(config, restricted)
         broker = self._broker(restricted, loop)
         # What is sent to the process is for the main thread alone.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         self._spawner = Spawner()
-        self.scoped, listener = self._spawner.do(lambda: self._enter_calls(machine, abi, restricted))
+        self.scoped, listener = self._spawner.do(lambda: self._enter_calls(machine, abi, rules, restricted))
         broker.serve(listener)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
@@ -125,9 +125,9 @@ class Confinement:
         except ProcessLookupError:
             return
 
-    def _enter_calls(self, machine: str, abi: int, restricted: Restricted) -> tuple[bool, int]:
+    def _enter_calls(self, machine: str, abi: int, rules: landlock.Rules, restricted: Restricted) -> tuple[bool, int]:
         try:
-            scoped = landlock.wall_in(abi)
+            scoped = rules.wall_in(abi)
             code = filtering.program(
                 machine,
                 _thread.get_native_id(),
@@ -161,7 +161,7 @@ def _become(restricted: Restricted) -> None:
         raise Unconfined(f"user: {error}") from None
 
 
-def _enter_files(config: Config, restricted: Restricted) -> int:
+def _enter_files(config: Config, restricted: Restricted) -> tuple[int, landlock.Rules]:
     try:
         abi = landlock.supported_abi()
     except OSError as error:
@@ -176,10 +176,11 @@ def _enter_files(config: Config, restricted: Restricted) -> int:
     if abi < LOWEST_ABI and restricted.uid is None:
         raise Unconfined(f"landlock: version {abi} is too old, {LOWEST_ABI} is needed")
     try:
-        landlock.Rules(restricted.read, [*restricted.write, *_existing(config.spool_dir)]).enter(abi)
+        rules = landlock.Rules(restricted.read, [*restricted.write, *_existing(config.spool_dir)])
+        rules.enter(abi)
     except OSError as error:
         raise Unconfined(f"landlock: {error}") from None
-    return abi
+    return abi, rules
 
 
 def _existing(folder: str) -> list[str]:

@@ -18,12 +18,15 @@ import time
 
 from .bereavement import mind
 from .kernel import apply_limits, become_subreaper, close_all_but
+from .terminal import spawn
 
 __all__ = ["CANNOT_ENTER", "CANNOT_START", "ENDED", "MAX_MESSAGE_BYTES", "STARTED", "Keeper", "Order", "fork_keeper"]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from .terminal import Terminal
 
 REPORT = struct.Struct("!ci")
 """A keeper's message: one of the kinds below with the process id, the wait status, or the errno."""
@@ -135,19 +138,30 @@ class Keeper:
 
 
 def fork_keeper(
-    limits: Mapping[str, int], order: Order | None = None, bereaved: Callable[[], None] | None = None
+    limits: Mapping[str, int],
+    order: Order | None = None,
+    bereaved: Callable[[], None] | None = None,
+    terminal: Terminal | None = None,
 ) -> Keeper:
     """A keeper that waits to be told, or that runs `order` at once. Raises `OSError` where no process can be had.
 
-    `bereaved` is what it does when the supervisor has ended; None where it then ends anyway, with their namespace.
+    With a `terminal`, which is the keeper's from then on, the command runs in that instead of reading and printing by
+    pipes; it has to be inherited, so an order goes with it. `bereaved` is what it does when the supervisor has ended;
+    None where it then ends anyway, with their namespace.
     """
     supervisor = os.getpid()
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     opened: list[int] = []
     try:
-        opened += os.pipe()
-        opened += os.pipe()
-        output, write_end, read_end, stdin = opened
+        if terminal is None:
+            opened += os.pipe()
+            opened += os.pipe()
+            output, write_end, read_end, stdin = opened
+        else:
+            # Each is watched for itself, and closed by whoever is done with it.
+            output, stdin = terminal.near, os.dup(terminal.near)
+            write_end = read_end = terminal.far
+            opened.append(stdin)
         pid = os.fork()
     except OSError:
         ours.close()
@@ -158,14 +172,17 @@ def fork_keeper(
     if pid == 0:
         try:
             unwanted = None if bereaved is None else mind(supervisor, bereaved)
-            _keep(theirs, read_end, write_end, limits, order, unwanted)
+            _keep(theirs, read_end, write_end, limits, order, unwanted, in_terminal=terminal is not None)
         except BaseException as error:  # noqa: BLE001  # nothing of this process may go on as a second supervisor
             sys.excepthook(type(error), error, error.__traceback__)
         finally:
             os._exit(70)
     theirs.close()
-    os.close(write_end)
-    os.close(read_end)
+    if terminal is None:
+        os.close(write_end)
+        os.close(read_end)
+    else:
+        terminal.let_go()
     ours.setblocking(False)
     os.set_blocking(output, False)
     os.set_blocking(stdin, False)
@@ -179,6 +196,8 @@ def _keep(
     limits: Mapping[str, int],
     order: Order | None,
     unwanted: Callable[[], None] | None,
+    *,
+    in_terminal: bool,
 ) -> None:
     """The life of a keeper; never returns to the supervisor's code. `unwanted` comes last where it is told nothing."""
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
@@ -201,14 +220,14 @@ def _keep(
                 unwanted()
             os._exit(0)
         order = Order.decode(message)
-    main = _start(channel, order, read_end if order.stdin else null, write_end)
-    # Copies of the pipes' ends kept here would hide from either side that the other is done.
-    for each in (read_end, write_end, null):
+    main = _start(channel, order, read_end if order.stdin or in_terminal else null, write_end, in_terminal=in_terminal)
+    # Copies of the ends kept here would hide from either side that the other is done.
+    for each in {read_end, write_end, null}:
         os.close(each)
     _reap(channel, main)
 
 
-def _start(channel: socket.socket, order: Order, stdin: int, output: int) -> int:
+def _start(channel: socket.socket, order: Order, stdin: int, output: int, *, in_terminal: bool) -> int:
     try:
         os.chdir(order.cwd)
     except OSError as error:
@@ -217,7 +236,10 @@ def _start(channel: socket.socket, order: Order, stdin: int, output: int) -> int
     # A shell would take a command that begins so for an option.
     command = " " + order.command if order.command[:1] in {"-", "+"} else order.command
     try:
-        pid = _spawn(order.program, command, order.env, stdin, output)
+        if in_terminal:
+            pid = spawn(order.program, _arguments(order.program, command), order.env, output, _IGNORED)
+        else:
+            pid = _spawn(order.program, command, order.env, stdin, output)
     except OSError as error:
         channel.send(REPORT.pack(CANNOT_START, error.errno or 0))
         os._exit(0)
@@ -229,7 +251,7 @@ def _start(channel: socket.socket, order: Order, stdin: int, output: int) -> int
 def _spawn(program: str, command: str, env: Mapping[str, str], stdin: int, output: int) -> int:
     return os.posix_spawn(
         program,
-        [program.rpartition("/")[2], "-c", command],
+        _arguments(program, command),
         env,
         file_actions=[
             (os.POSIX_SPAWN_DUP2, stdin, 0),
@@ -240,6 +262,10 @@ def _spawn(program: str, command: str, env: Mapping[str, str], stdin: int, outpu
         setsigmask=[],
         setsigdef=_IGNORED,
     )
+
+
+def _arguments(program: str, command: str) -> list[str]:
+    return [program.rpartition("/")[2], "-c", command]
 
 
 def _rehearse(null: int) -> None:

@@ -166,9 +166,13 @@ def signal_when_parent_ends(number: int) -> None:
     _prctl(_PR_SET_PDEATHSIG, number)
 
 
-def terminate_below(root: int) -> None:
-    """Ask every descendant of `root` to end; those that are stopped go on, so that they hear it."""
+def terminate_below(root: int, *, hangs_up: bool = False) -> None:
+    """Ask every descendant of `root` to end; those that are stopped go on, so that they hear it. `hangs_up` tells them
+    too that their terminal is gone.
+    """
     for pid in _below(root, ()):
+        if hangs_up:
+            send_signal(pid, signal.SIGHUP)
         send_signal(pid, signal.SIGTERM)
         send_signal(pid, signal.SIGCONT)
 

@@ -12,7 +12,7 @@ import struct
 
 from .libc import call
 
-__all__ = ["SCOPES_SINCE", "Rules", "supported_abi", "wall_in"]
+__all__ = ["SCOPES_SINCE", "Rules", "supported_abi"]
 
 _VERSION = 1
 _PATH_BENEATH = 1
@@ -28,7 +28,6 @@ _SIZES = {1: 8, 2: 8, 3: 8, 4: 16, 5: 16}
 _ALL_FILES = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 4: (1 << 15) - 1}
 _ALL_FILES_SINCE_5 = (1 << 16) - 1
 _OF_A_FILE = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE | _IOCTL_DEV
-_REFER_SINCE = 2
 SCOPES_SINCE = 6
 _SCOPES = 3  # abstract sockets, signals
 
@@ -41,11 +40,14 @@ _DEVICE = _READ_FILE | _WRITE_FILE | _TRUNCATE | _IOCTL_DEV
 _MACHINE = {
     **dict.fromkeys(("/dev/null", "/dev/zero", "/dev/full", "/dev/tty"), _DEVICE),
     **dict.fromkeys(("/dev/random", "/dev/urandom"), _READ_FILE),
-    # Semaphores and shared memory are files there. Names cannot be listed; terminals, in /dev/pts, are not given.
+    # Semaphores and shared memory are files there. Names cannot be listed.
     "/dev/shm": _READ_FILE | _WRITE_FILE | _MAKE_REG | _REMOVE_FILE | _TRUNCATE,  # noqa: S108
     **dict.fromkeys(("/proc", "/sys/devices/system/cpu", "/sys/devices/system/node"), _READ),
 }
-"""What every program wants of a machine."""
+"""What every program wants of a machine. Terminals are not among it, which may be anybody's: commands inherit one."""
+
+_TERMINALS = dict.fromkeys(("/dev/ptmx", "/dev/pts"), _DEVICE)
+"""For whoever opens one for a command."""
 
 
 class Rules:
@@ -58,11 +60,24 @@ class Rules:
         self._write = dict.fromkeys(write, _RUN | _CHANGE)
 
     def enter(self, abi: int) -> None:
-        """Have this thread, and what it starts, see no other files. Raises `OSError`."""
+        """Have this thread, and what it starts, see no other files, but make terminals. Raises `OSError`."""
+        self._enter(abi, {**self._rights, **_TERMINALS}, 0)
+
+    def wall_in(self, abi: int) -> bool:
+        """Make this thread, and what it starts, a domain of their own, which cannot trace who is outside, nor open a
+        terminal.
+
+        Answers whether signals and abstract sockets stay in it too. Raises `OSError`.
+        """
+        scopes = _SCOPES if abi >= SCOPES_SINCE else 0
+        self._enter(abi, self._rights, scopes)
+        return scopes != 0
+
+    def _enter(self, abi: int, readable: dict[str, int], scopes: int) -> None:
         handled = _ALL_FILES.get(abi, _ALL_FILES_SINCE_5)
-        ruleset = _create(handled, 0, abi)
+        ruleset = _create(handled, scopes, abi)
         try:
-            for path, rights in self._rights.items():
+            for path, rights in readable.items():
                 try:
                     _allow(ruleset, path, rights & handled)
                 except OSError as error:
@@ -73,24 +88,6 @@ class Rules:
             call("landlock_restrict_self", ruleset, 0)
         finally:
             os.close(ruleset)
-
-
-def wall_in(abi: int) -> bool:
-    """Make this thread, and what it starts, a domain of their own, which cannot trace who is outside.
-
-    Answers whether signals and abstract sockets stay in it too. Raises `OSError`.
-    """
-    if abi < _REFER_SINCE:
-        return False
-    scopes = _SCOPES if abi >= SCOPES_SINCE else 0
-    # Every ruleset forbids moving files between folders, unless it handles and allows that.
-    ruleset = _create(_REFER, scopes, abi)
-    try:
-        _allow(ruleset, "/", _REFER)
-        call("landlock_restrict_self", ruleset, 0)
-    finally:
-        os.close(ruleset)
-    return scopes != 0
 
 
 def supported_abi() -> int:

@@ -12,6 +12,7 @@ import time
 from .keeper import CANNOT_ENTER, CANNOT_START, ENDED, STARTED
 from .kernel import kill_below, send_signal, terminate_below
 from .loop import WRITE
+from .terminal import END_OF_INPUT
 
 __all__ = ["EXITED", "KILLED", "RUNNING", "TIMED_OUT", "Process"]
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from .keeper import Keeper
     from .loop import Loop, Timer
     from .output import OutputLog
+    from .terminal import Terminal
 
 RUNNING = "running"
 EXITED = "exited"
@@ -30,6 +32,9 @@ KILLED = "killed"
 
 READ_BYTES = 64 * 1024
 READS_A_TURN = 4
+TERMINAL_READS_A_TURN = 64
+"""It gives a few kilobytes at a time, as much as it holds."""
+
 INPUT_BYTES = 1024 * 1024
 """How much input may wait for a command that does not read it."""
 
@@ -51,8 +56,11 @@ class Process:
     lists.
     """
 
-    def __init__(self, loop: Loop, number: str, command: str, log: OutputLog, keeper: Keeper) -> None:
+    def __init__(
+        self, loop: Loop, number: str, command: str, log: OutputLog, keeper: Keeper, terminal: Terminal | None = None
+    ) -> None:
         self.id = number
+        self.terminal = terminal
         self.command = command
         self.log = log
         self.keeper = keeper
@@ -95,6 +103,7 @@ class Process:
             "started_at": self.started_at,
             "duration_ms": self.duration_ms,
             "output_bytes": self.log.total,
+            "terminal": None if self.terminal is None else [self.terminal.columns, self.terminal.rows],
         }
 
     def limit_time(self, timeout_s: float) -> None:
@@ -115,7 +124,8 @@ class Process:
         self._verdict = self._verdict or KILLED
         if self.gone or self.orphaned:
             return
-        terminate_below(self.keeper.pid)
+        # A shell that somebody types into ends when its terminal hangs up, and only then.
+        terminate_below(self.keeper.pid, hangs_up=self.terminal is not None)
         if self._grace is not None:
             self._grace.cancel()
         self._grace = self._loop.after(grace_s, self.kill)
@@ -196,6 +206,9 @@ class Process:
     # What it prints --------------------------------------------------------------------------------------------
 
     def _printed(self) -> None:
+        if self.terminal is not None:
+            self._read_terminal()
+            return
         for _ in range(READS_A_TURN):
             if len(self._read(READ_BYTES)) < READ_BYTES:
                 return
@@ -204,13 +217,24 @@ class Process:
         """Take what is in the pipe at this moment; of a writer that goes on, no more than that."""
         if self.keeper.output < 0:
             return
+        if self.terminal is not None:
+            self._read_terminal()
+            return
         count = bytearray(4)
         fcntl.ioctl(self.keeper.output, termios.FIONREAD, count)
         left = int.from_bytes(count, sys.byteorder)
         while left > 0 and (data := self._read(min(left, READ_BYTES))):
             left -= len(data)
 
+    def _read_terminal(self) -> None:
+        """What it holds, which it does not count right; of a writer that goes on, so much at a time."""
+        for _ in range(TERMINAL_READS_A_TURN):
+            if not self._read(READ_BYTES):
+                return
+
     def _read(self, limit: int) -> bytes:
+        if self.keeper.output < 0:
+            return b""
         try:
             data = os.read(self.keeper.output, limit)
         except BlockingIOError:
@@ -241,7 +265,10 @@ class Process:
         if not self.takes_input:
             return
         self._input += data
-        self._input_eof = eof
+        if self.terminal is None:
+            self._input_eof = eof
+        elif eof:
+            self._input += END_OF_INPUT
         self._write_input()
 
     def _write_input(self) -> None:

@@ -82,6 +82,16 @@ class Request:
             raise _wrong(name)
         return float(value)
 
+    def size(self, name: str) -> tuple[int, int] | None:
+        """A terminal's, as columns and rows, or None where there is none."""
+        values = self.optional_items(name)
+        if values is None:
+            return None
+        found = [value for value in values if isinstance(value, int)]
+        if len(found) != 2 or len(values) != 2:
+            raise _wrong(name)
+        return found[0], found[1]
+
     def flag(self, name: str) -> bool:
         return self._fields.get(name, False) is True
 

@@ -1,4 +1,4 @@
-"""The requests about commands: run, join, cancel, list, wait, output, input, stop."""
+"""The requests about commands: run, join, cancel, list, wait, output, input, resize, stop."""
 
 from __future__ import annotations
 
@@ -60,6 +60,7 @@ class Runs:
             "wait": self._wait,
             "output": self._output,
             "input": self._input,
+            "resize": self._resize,
             "stop": self._stop,
         }
 
@@ -80,14 +81,13 @@ class Runs:
         command, cwd, env = request.text("command"), request.text("cwd", ""), request.pairs("env")
         timeout_s, wait_s = request.seconds("timeout_s"), request.seconds("wait_s")
         interactive, until_port, stream = (request.flag(name) for name in ("interactive", "until_port", "stream"))
+        size = request.size("terminal")
         _check_text(command, cwd, env)
         if key:
-            self._begin_keyed(key, request, command, cwd, env, timeout_s, interactive=interactive)
+            self._begin_keyed(key, request, command, cwd, env, timeout_s, size, interactive=interactive)
             return
         options = Options(timeout_s=timeout_s, wait_s=wait_s, until_port=until_port, stream=stream)
-        order = functools.partial(
-            self._begin, request, command, cwd, env, options, interactive=interactive, unlisted=request.flag("unlisted")
-        )
+        order = functools.partial(self._begin, request, command, cwd, env, options, size, interactive=interactive)
         # Told, and sent, before it begins: a server that lost us without having heard it may run the command again.
         request.event("accepted", b"")
         if request.connection.unsent_bytes:
@@ -103,6 +103,7 @@ class Runs:
         cwd: str,
         env: dict[str, str],
         timeout_s: float | None,
+        size: tuple[int, int] | None,
         *,
         interactive: bool,
     ) -> None:
@@ -116,11 +117,12 @@ class Runs:
             stdin=interactive or bool(request.data),
             confirm=confirmed,
             unlisted=request.flag("unlisted"),
+            size=size,
         )
         self._keyed.add(key, process, before, confirmed=confirmed)
         if timeout_s is not None:
             process.limit_time(timeout_s)
-        process.feed(request.data, eof=not interactive)
+        process.feed(request.data, eof=not interactive and size is None)
         process.on_failed.append(lambda error, in_folder: self._refuse_keyed(key, process, error, cwd * in_folder))
         self._keyed.join(key, request, terms)
 
@@ -146,9 +148,9 @@ class Runs:
         cwd: str,
         env: dict[str, str],
         options: Options,
+        size: tuple[int, int] | None,
         *,
         interactive: bool,
-        unlisted: bool,
     ) -> None:
         timeout_s, wait_s = options.timeout_s, options.wait_s
         before = self._ports() if options.until_port else None
@@ -158,11 +160,12 @@ class Runs:
             env=env,
             stdin=interactive or bool(request.data),
             confirm=wait_s is not None and wait_s < CONFIRM_S,
-            unlisted=unlisted,
+            unlisted=request.flag("unlisted"),
+            size=size,
         )
         if timeout_s is not None:
             process.limit_time(timeout_s)
-        process.feed(request.data, eof=not interactive)
+        process.feed(request.data, eof=not interactive and size is None)
         process.on_failed.append(lambda error, in_folder: self._refuse(run, error, cwd if in_folder else ""))
         run = self._unanswered[request.connection, request.number] = Run(self._loop, request, process, self._answer)
         if wait_s is not None:
@@ -228,6 +231,16 @@ class Runs:
         if len(request.data) > process.input_room:
             raise Refused("limit", f"process {process.id} does not read its input", "Wait until it does, or stop it.")
         process.feed(request.data, eof=request.flag("eof"))
+        request.reply({})
+
+    def _resize(self, request: Request) -> None:
+        process = self._commands.find(request.text("process"))
+        size = request.size("size")
+        if process.terminal is None or size is None:
+            raise Refused("not_supported", f"process {process.id} has no terminal", "Start it with one.")
+        if process.keeper.output < 0:
+            raise Refused("not_found", f"process {process.id} has ended", "Start it again.")
+        process.terminal.resize(*size)
         request.reply({})
 
     def _stop(self, request: Request) -> None:

@@ -13,14 +13,15 @@ request may have events before its reply: ``{"id": n, "event": name, …}``. Ids
 
 Paths are relative to /workspace; "" is the workspace itself. A *stat* is
 ``[kind, size, mode, mtime_ns, ctime_ns, inode]`` with kind f, d, l or o (other). A *process* is
-``{"id", "command", "state", "exit_code", "started_at", "duration_ms", "output_bytes"}`` with states running, exited,
-timed_out, killed.
+``{"id", "command", "state", "exit_code", "started_at", "duration_ms", "output_bytes", "terminal"}`` with states
+running, exited, timed_out, killed, and `terminal` the columns and rows of the one that it has, or null.
 
 ======== ============================================================ ==============================================
 op       request (bytes)                                              ok (bytes)
 ======== ============================================================ ==============================================
 run      command, cwd, env, timeout_s|null, wait_s|null, until_port,  process, omitted_bytes, head_bytes,
-         stream, interactive, unlisted (stdin; without bytes: closed) output_file|null, ports (head, then tail)
+         stream, interactive, unlisted, terminal: [columns, rows]|    output_file|null, ports (head, then tail)
+         null (stdin; without bytes: closed)
 join     key, wait_s, last, offset|null, settle_s, until_port,        process, full; of a full one as of run; with
          lease_s|null                                                 offset next_offset, chunk_bytes (then output)
 cancel   target: the id of a run that has not replied; or key         {}; the run replies too, state killed
@@ -28,6 +29,7 @@ list                                                                  processes
 wait     process, wait_s, offset|null                                 process
 output   process, offset, limit                                       offset, next_offset, omitted_bytes (data)
 input    process, eof (data)                                          {}
+resize   process, size: [columns, rows]                               {}
 stop     process, grace_s                                             process
 read     paths, max_bytes, follow, together                           files: [{stat, size, elsewhere} | {error}]
                                                                       (contents)
@@ -61,6 +63,9 @@ when `wait_s` has passed, or `settle_s` after there is output beyond `offset`.
 
 A `read` answers with `together` bytes at most, but for a first file that is larger. A file is `elsewhere` where a
 symlink on its way leads to another place than its path says.
+
+A run with a `terminal` reads and prints by that: its input is typed there and stays open, `eof` types the key that ends
+it, and its output is what a terminal would be told to show.
 
 An `unlisted` run is one of the server's own: no `list` shows it, and no other request finds it. The path that a
 `write` or `commit` answers with is where the file really lies, after every symlink. `expected` is the stat of the file
@@ -97,7 +102,7 @@ __all__ = [
     "SPOOL_BYTES",
 ]
 
-PROTOCOL = 1
+PROTOCOL = 2
 HEADER = struct.Struct("!II")
 
 MAX_JSON_BYTES = 16 * 1024 * 1024

@@ -244,9 +244,7 @@ class Lifeline:
         if self.record.dev_command:
             parts.append(f"The development server was started with: {self.record.dev_command}.")
         if live.snapshot_gone is not None:
-            parts.append(
-                f"The snapshot {live.snapshot_gone} is not there any more: it is made of what is usual."
-            )
+            parts.append(f"The snapshot {live.snapshot_gone} is not there any more: it is made of what is usual.")
         if live.repository is not None:
             parts.append(_REPOSITORY[live.repository])
         elif self.record.spec.git_url:

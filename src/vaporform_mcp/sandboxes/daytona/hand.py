@@ -100,11 +100,13 @@ class Hand:
         expected: int | None = None,
         key: str = "",
         sync: bool = False,
+        renews: bool = False,
     ) -> Sequence[Frame]:
         """Events and replies to the requests, in order; after one that was refused none was asked.
 
         They are asked anew where it is not known what became of them: so reading is safe, and what changes something
         goes with a `key`, under which it is done once. With `expected` only the supervisor of that start is asked.
+        `renews` asks for one of this server's own code, where one of another version's can be replaced unnoticed.
 
         Raises:
             OtherStart: it is another.
@@ -116,6 +118,7 @@ class Hand:
             "within_s": within_s,
             "key": key,
             "sync": sync,
+            "renews": renews,
             "mark": self.mark,
             "config": self._config,
         }

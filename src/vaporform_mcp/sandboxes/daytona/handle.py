@@ -54,7 +54,7 @@ class Handle(Asking):
 
     async def greet(self) -> None:
         """Have the supervisor run, for the workspace's folder that is there now."""
-        told = replies_in(await self._ask_all([Asked(op="info")]), None)[-1]
+        told = replies_in(await self._ask_all([Asked(op="info")], renews=True), None)[-1]
         if told.fields.flag("root_gone"):
             # Somebody removed the folder: the next start makes it anew, and knows it for another.
             await self._ask_all([Asked(op="end")])
@@ -94,7 +94,12 @@ class Handle(Asking):
         return replies_in(frames, None)[-1]
 
     async def _ask_all(
-        self, requests: Sequence[Asked], *, within_s: float = ANSWER_S, expected: int | None = None
+        self,
+        requests: Sequence[Asked],
+        *,
+        within_s: float = ANSWER_S,
+        expected: int | None = None,
+        renews: bool = False,
     ) -> Sequence[Frame]:
         self.check()
         changes = any(one.op in _CHANGE or one.op in {"input", "exchange"} for one in requests)
@@ -106,6 +111,7 @@ class Handle(Asking):
                 expected=expected,
                 key=uuid.uuid4().hex if changes else "",
                 sync=many,
+                renews=renews,
             )
         except LostMeanwhile:
             raise  # it may have been its supervisor alone

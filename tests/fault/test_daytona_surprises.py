@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import anyio
 import pytest
@@ -101,6 +102,22 @@ async def test_an_address_where_nobody_listens_is_told_in_time() -> None:
             with anyio.fail_after(30), pytest.raises(SandboxUnavailable, match="the connection broke") as told:
                 await scene.acquire()
     assert "VAPORFORM_DAYTONA__API_URL" in told.value.hint
+
+
+async def test_a_password_file_of_the_users_does_not_keep_requests_from_being_made(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "netrc").write_text("default login ada password secret\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    async with open_scene() as scene:
+        await scene.provider.describe()
+        assert await say(await scene.acquire(), "echo fine") == "fine"
+
+
+async def test_an_address_of_the_toolbox_that_is_missing_is_asked_for(scene: Scene) -> None:
+    scene.service.settings(toolbox_url="")
+    assert await say(await scene.acquire(), "echo fine") == "fine"
+    assert scene.asked("get_toolbox_url") == 1
 
 
 async def test_a_state_that_nobody_knows_is_waited_through_and_then_told() -> None:

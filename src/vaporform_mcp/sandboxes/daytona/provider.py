@@ -193,16 +193,16 @@ class DaytonaProvider:
     async def _check_limits(self) -> None:
         listed = [each for each in await self._service.list(labels_of(self._config)) if each["state"] not in GONE]
         running = [each for each in listed if each["state"] in {"started", "starting", "creating"}]
-        for which, found, most, setting in (
-            ("run", running, self._config.max_running, "MAX_RUNNING"),
-            ("exist", listed, self._config.max_sandboxes, "MAX_SANDBOXES"),
+        end_one, drop_one = "Stop one with `vaporform-mcp stop`", "Delete a workspace that nobody needs"
+        for which, found, most, setting, mend in (
+            ("run", running, self._config.max_running, "MAX_RUNNING", end_one),
+            ("exist", listed, self._config.max_sandboxes, "MAX_SANDBOXES", drop_one),
         ):
             if len(found) >= most:
                 named = ", ".join(each["name"] for each in found[:5])
                 raise LimitReached(
                     f"{len(found)} sandboxes of this store {which} already, as many as may",
-                    hint=f"Stop one with `vaporform-mcp stop`: {named}. A person can change "
-                    f"VAPORFORM_DAYTONA__{setting}.",
+                    hint=f"{mend}: {named}. A person can change VAPORFORM_DAYTONA__{setting}.",
                 )
 
     def _check_ours(self, machine: Machine) -> None:

@@ -24,8 +24,10 @@ BUSY_S = 15.0
 
 GONE = frozenset({"destroyed", "destroying"})
 ASLEEP = frozenset({"stopped", "paused", "archived"})
-_SLOW = frozenset({"pending_build", "building_snapshot", "pulling_snapshot", "archived", "archiving", "restoring"})
-"""What takes minutes where it happens for the first time, or out of an archive."""
+_SLOW = frozenset(
+    {"pending_build", "building_snapshot", "pulling_snapshot", "archived", "archiving", "restoring"} | {"snapshotting"}
+)
+"""What takes minutes where it happens for the first time, out of an archive, or with a large disk."""
 
 _PERCENT = {
     **{"pending_build": 5.0, "building_snapshot": 20.0, "pulling_snapshot": 50.0, "restoring": 50.0},

@@ -19,7 +19,7 @@ from vaporform_mcp.sandboxes.supervised.fields import Fields, JsonValue, Malform
 from vaporform_mcp.sandboxes.supervised.frames import Frame, Inbox, head_of
 from vaporform_mcp.sandboxes.supervised.pack import pack
 
-__all__ = ["Asked", "Hand", "Note", "OtherStart"]
+__all__ = ["MACHINE_PORTS", "Asked", "Hand", "Note", "OtherStart"]
 
 ARGUMENT_BYTES = 96 * 1024
 """What goes into a command: the kernel takes 128 KiB in one argument."""
@@ -31,7 +31,7 @@ MAX_ANSWER_BYTES = 512 * 1024 * 1024
 INSTALLS = 3
 TRIES = 3
 
-_MACHINE_PORTS = (2280, 22220, 22222, 33333)
+MACHINE_PORTS = (2280, 22220, 22222, 33333)
 """Served by the service's own daemon in every sandbox."""
 
 _ANSWER = re.compile(r"^vaporform-answer (\d+) ([0-9a-f]{8}) (\S+)$", re.MULTILINE)
@@ -88,7 +88,7 @@ class Hand:
             "root": WORKSPACE,
             "linger_s": 1e9,  # it ends with its sandbox
             "outside_only": False,
-            "machine_ports": list(_MACHINE_PORTS),
+            "machine_ports": list(MACHINE_PORTS),
             "env": {**NOBODY_IS_THERE, **UNBUFFERED},
         }
 

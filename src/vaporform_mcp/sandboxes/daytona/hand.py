@@ -19,7 +19,7 @@ from vaporform_mcp.sandboxes.supervised.fields import Fields, JsonValue, Malform
 from vaporform_mcp.sandboxes.supervised.frames import Frame, Inbox, head_of
 from vaporform_mcp.sandboxes.supervised.pack import pack
 
-__all__ = ["Asked", "Hand", "Note", "OtherStart"]
+__all__ = ["MACHINE_PORTS", "Asked", "Hand", "Note", "OtherStart"]
 
 ARGUMENT_BYTES = 96 * 1024
 """What goes into a command: the kernel takes 128 KiB in one argument."""
@@ -31,7 +31,7 @@ MAX_ANSWER_BYTES = 512 * 1024 * 1024
 INSTALLS = 3
 TRIES = 3
 
-_MACHINE_PORTS = (2280, 22220, 22222, 33333)
+MACHINE_PORTS = (2280, 22220, 22222, 33333)
 """Served by the service's own daemon in every sandbox."""
 
 _ANSWER = re.compile(r"^vaporform-answer (\d+) ([0-9a-f]{8}) (\S+)$", re.MULTILINE)
@@ -88,7 +88,7 @@ class Hand:
             "root": WORKSPACE,
             "linger_s": 1e9,  # it ends with its sandbox
             "outside_only": False,
-            "machine_ports": list(_MACHINE_PORTS),
+            "machine_ports": list(MACHINE_PORTS),
             "env": {**NOBODY_IS_THERE, **UNBUFFERED},
         }
 
@@ -127,10 +127,15 @@ class Hand:
         )
         argument = await self._argument(orders, frames)
         is_certain = True
+        garbled: Malformed | None = None
         for _ in range(TRIES):
             printed = await self._run(argument, within_s)
             is_certain = is_certain and printed.is_certain
-            first, *answers = await self._parse(printed)
+            try:
+                first, *answers = await self._parse(printed)
+            except Malformed as error:  # cut short on its way, or without anything in it
+                garbled, is_certain = error, False
+                continue
             if "failed" in first.fields:
                 raise SandboxUnavailable(
                     f"the sandbox's supervisor cannot run: {first.fields.text('failed')[:400]}",
@@ -143,8 +148,8 @@ class Hand:
                 if not answers or "lost" not in answers[-1].fields:
                     return answers
             # The supervisor ended meanwhile, or the hand was stopped; the next one starts another.
-            is_certain = False
-        raise LostMeanwhile
+            garbled, is_certain = None, False
+        raise garbled or LostMeanwhile
 
     async def _argument(self, orders: dict[str, JsonValue], frames: bytes) -> str:
         packed = _packed(_framed(orders, b"") + frames)

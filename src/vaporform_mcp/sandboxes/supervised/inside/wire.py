@@ -21,7 +21,7 @@ op       request (bytes)                                              ok (bytes)
 ======== ============================================================ ==============================================
 run      command, cwd, env, timeout_s|null, wait_s|null, until_port,  process, omitted_bytes, head_bytes,
          stream, interactive, unlisted, terminal: [columns, rows]|    output_file|null, ports (head, then tail)
-         null (stdin; without bytes: closed)
+         null, apart (stdin; without bytes: closed)                   stderr: {head_bytes, tail_bytes, total}
 join     key, wait_s, last, offset|null, settle_s, until_port,        process, full; of a full one as of run; with
          lease_s|null                                                 offset next_offset, chunk_bytes (then output)
 cancel   target: the id of a run that has not replied; or key         {}; the run replies too, state killed
@@ -66,6 +66,8 @@ symlink on its way leads to another place than its path says.
 
 A run with a `terminal` reads and prints by that: its input is typed there and stays open, `eof` types the key that ends
 it, and its output is what a terminal would be told to show.
+
+Of a run that keeps its outputs `apart`, head, tail, events and `output` are of stdout; stderr's head and tail follow.
 
 An `unlisted` run is one of the server's own: no `list` shows it, and no other request finds it. The path that a
 `write` or `commit` answers with is where the file really lies, after every symlink. `expected` is the stat of the file

@@ -7,10 +7,12 @@ import importlib
 import sys
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import anyio
 
 from vaporform_mcp.errors import SandboxUnavailable, StoreUnavailable
 from vaporform_mcp.platforms import check_platform
@@ -95,9 +97,9 @@ def _load(store: str, sandbox: str) -> None:
         return
     for module in ("locks", "manager", f"stores.{store}"):
         importlib.import_module(f"vaporform_mcp.{module}")
+    importlib.import_module(f"vaporform_mcp.sandboxes.{sandbox}.provider")
     if sandbox != "local":
-        return  # an SDK takes a second and 75 MB: that is for who uses it
-    importlib.import_module("vaporform_mcp.sandboxes.local.provider")
+        return
     from vaporform_mcp.sandboxes.local import bubblewrap
 
     with suppress(SandboxUnavailable):  # whoever needs it will be told
@@ -185,6 +187,8 @@ async def open_provider(settings: Settings) -> AsyncGenerator[Provider]:
     check_platform()
     _make_data_dir(settings.data_dir)
     if settings.sandbox == "daytona":
+        # Its SDK takes a second to load, in which other calls are to be answered.
+        await anyio.to_thread.run_sync(importlib.import_module, "vaporform_mcp.sandboxes.daytona.provider")
         from vaporform_mcp.sandboxes.daytona.provider import open_daytona
 
         async with open_daytona(_daytona_config(settings)) as provider:
@@ -283,19 +287,7 @@ async def sandboxes(settings: Settings) -> Sequence[SandboxStatus]:
 
         known = await known_sandboxes(settings.data_dir)
     names = await _current(settings) if known else {}
-    return [
-        SandboxStatus(
-            workspace=names.get((each.workspace_id, each.epoch)),
-            workspace_id=each.workspace_id,
-            epoch=each.epoch,
-            state=each.state,
-            pid=each.pid,
-            servers=each.servers,
-            processes=each.processes,
-            uptime_s=each.uptime_s,
-        )
-        for each in known
-    ]
+    return [SandboxStatus(workspace=names.get((each.workspace_id, each.epoch)), **asdict(each)) for each in known]
 
 
 def sandbox_folders(settings: Settings, sandbox: SandboxStatus) -> list[Path]:

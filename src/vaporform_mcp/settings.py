@@ -148,6 +148,9 @@ class DaytonaSettings(BaseModel):
         validate_default=True,
         description="Address of the service; DAYTONA_API_URL is read where it is not set",
     )
+    toolbox_hosts: _Listed = Field(
+        default=(), description="Further hosts that the key goes to, such as *.example.org, where the service says so"
+    )
     target: str = Field(default="", description="Region of new sandboxes, such as us or eu; empty: the account's")
     image: str = Field(default="", description="Image of new sandboxes, with its tag; Python is added where it lacks")
     snapshot: str = Field(default="", description="Snapshot of new sandboxes; without image too: the service's own")
@@ -385,7 +388,6 @@ def _lacking(settings: Settings) -> Iterator[str]:
             "VAPORFORM_STORE is 'mongo', and no server is named: set VAPORFORM_MONGO__URI (or MONGODB_URI) to "
             "mongodb://user:password@host/, or leave VAPORFORM_STORE out"
         )
-
     if settings.sandbox == "daytona" and not settings.daytona.api_key.get_secret_value():
         yield (
             "VAPORFORM_SANDBOX is 'daytona', and there is no API key: set VAPORFORM_DAYTONA__API_KEY (or "

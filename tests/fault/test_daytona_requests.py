@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import anyio
 import pytest
 
-from tests.contract.sandboxes import until
+from tests.contract.sandboxes import no_phase, until
 from tests.fault.daytona import Scene, open_scene, say
 from vaporform_mcp.errors import LimitReached, SandboxLost, SandboxUnavailable
 from vaporform_mcp.sandboxes.base import (
@@ -167,6 +167,22 @@ async def test_one_that_was_deleted_behind_our_back_is_lost(scene: Scene, sandbo
     anew = await scene.acquire()
     assert anew.sandbox_id != sandbox.sandbox_id
     assert await anew.read_mark() is None
+
+
+async def test_looking_for_one_makes_none_and_finds_and_wakes_the_one_that_there_is(scene: Scene) -> None:
+    spec = Spec(provider="daytona")
+    assert await scene.provider.find(spec, "ws", 1, no_phase) is None
+    assert scene.counts() == {"get_sandbox": 1}
+    made = await scene.acquire()
+    await written(made, b"kept")
+    scene.service.happen(made.sandbox_id, "stopped")
+    found = await scene.provider.find(spec, "ws", 1, no_phase)
+    assert found is not None
+    assert found.sandbox_id == made.sandbox_id
+    assert await say(found, "cat file") == "kept"
+    scene.service.vanish(made.sandbox_id)
+    assert await scene.provider.find(spec, "ws", 1, no_phase) is None
+    assert scene.asked("create_sandbox") == 1
 
 
 async def test_a_command_whose_sandbox_is_stopped_meanwhile_is_lost_and_not_repeated(

@@ -42,10 +42,12 @@ def test_a_server_of_the_embedded_store_loads_no_sdk() -> None:
     assert not loaded_by("vaporform_mcp.cli, vaporform_mcp.app") & SDKS
 
 
-@pytest.mark.parametrize("sandbox", ["local", "daytona"])
-def test_a_server_that_nobody_has_called_a_tool_of_has_not_loaded_daytonas_sdk(sandbox: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("sandbox", "ahead"), [("local", ".load()"), ("daytona", "")])
+def test_a_server_loads_daytonas_sdk_only_where_it_is_used_and_never_to_start(
+    sandbox: str, ahead: str, tmp_path: Path
+) -> None:
     probe = (
-        "import sys; from vaporform_mcp import app, settings as s; app.serving(s.load()).load(); print(*sys.modules)"
+        f"import sys; from vaporform_mcp import app, settings as s; app.serving(s.load()){ahead}; print(*sys.modules)"
     )
     done = subprocess.run(
         [sys.executable, "-c", probe],

@@ -123,6 +123,10 @@ class SeamProvider:
         await _call(self.before, "acquire")
         return await self._inner.acquire(spec, workspace_id, epoch, on_phase)
 
+    async def find(self, spec: Spec, workspace_id: str, epoch: int, on_phase: OnPhase) -> Sandbox | None:
+        await _call(self.before, "acquire")  # whichever way it is to be had
+        return await self._inner.find(spec, workspace_id, epoch, on_phase)
+
     async def destroy(self, workspace_id: str, epoch: int) -> None:
         await _call(self.before, "destroy")
         await self._inner.destroy(workspace_id, epoch)

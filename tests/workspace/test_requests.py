@@ -32,6 +32,9 @@ async def test_no_operation_takes_more_requests_than_its_bound(emulator: Emulato
     assert asked_inside(costs["restore in a new sandbox"]) <= INSIDE
     over = {name: dict(costs[name].requests) for name, bound in BOUNDS.items() if costs[name].total > bound}
     assert not over
+    made = {name: costs[name].requests.get("create_sandbox", 0) for name in costs}
+    assert {name for name, number in made.items() if number} == {"open a new workspace", "restore in a new sandbox"}
+    assert max(made.values()) == 1, "none of the old epoch is made to be thrown away"
 
 
 @pytest.mark.long

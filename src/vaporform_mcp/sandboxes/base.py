@@ -287,6 +287,10 @@ class Provider(Protocol):
         """
         ...
 
+    async def find(self, spec: Spec, workspace_id: str, epoch: int, on_phase: OnPhase) -> Sandbox | None:
+        """The same, where there is one already; None where there is none, and none is made. Raises as `acquire`."""
+        ...
+
     async def destroy(self, workspace_id: str, epoch: int) -> None:
         """Remove that sandbox with everything in it, if it exists. Safe to repeat."""
         ...

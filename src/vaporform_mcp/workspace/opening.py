@@ -47,6 +47,15 @@ class Live:
     repository: Returned | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Seen:
+    """What there is of a workspace at a moment. `live` where its sandbox bears the mark of the current epoch."""
+
+    head: Head
+    sandbox: Sandbox | None = None
+    live: Live | None = None
+
+
 class Opener:
     """Opens one workspace, as often as it takes. Safe to repeat and to interrupt: without a mark it starts again."""
 
@@ -73,14 +82,15 @@ class Opener:
         on_phase(Phase.CREATING, 0)
         async with self._lock.shared():
             await self._check_kept(record)
-            if live := await self._marked(record, on_phase):
-                return live
+            seen = await self._look(record, on_phase)
+            if seen.live is not None:
+                return seen.live
         async with self._lock.exclusive():
             # Another server may have deleted or rebuilt it while this one waited for the lock.
             await self._check_kept(record)
-            if live := await self._marked(record, on_phase):
-                return live
-            return await self._rebuild(record, on_phase)
+            if seen.head.number == 0 or await self._store.head(record.id) != seen.head:
+                seen = await self._look(record, on_phase)
+            return seen.live or await self._rebuild(record, seen, on_phase)
 
     async def _check_kept(self, record: WorkspaceRecord) -> None:
         """Within the lock, under which a deletion marks the record: nothing is brought to life in the trash."""
@@ -88,23 +98,27 @@ class Opener:
         if kept is None or kept.id != record.id:
             raise NotFound(f"the workspace {record.name} was deleted", hint="open_workspace makes a new one.")
 
-    async def _marked(self, record: WorkspaceRecord, on_phase: OnPhase) -> Live | None:
+    async def _look(self, record: WorkspaceRecord, on_phase: OnPhase) -> _Seen:
+        """Makes none: a lost sandbox is replaced by one of the next epoch, and nobody would use one of this."""
         head = await self._store.head(record.id)
         epoch = head.sandbox_epoch
-        sandbox = await self._provider.acquire(record.spec, record.id, epoch, on_phase)
-        raw = await sandbox.read_mark()
+        sandbox = await self._provider.find(record.spec, record.id, epoch, on_phase)
+        raw = await sandbox.read_mark() if sandbox is not None else None
         mark = decode(raw) if raw is not None else None
-        if mark is None or (mark.workspace_id, mark.epoch) != (record.id, epoch):
-            return None
+        if sandbox is None or mark is None or (mark.workspace_id, mark.epoch) != (record.id, epoch):
+            return _Seen(head=head, sandbox=sandbox)
         on_phase(Phase.READY, 100)
         mirror = Mirror(self._store, record.id, Head(number=head.number, epoch=epoch))
-        return Live(sandbox=sandbox, mirror=mirror, rebuilt=False, restored=False, problems={})
+        live = Live(sandbox=sandbox, mirror=mirror, rebuilt=False, restored=False, problems={})
+        return _Seen(head=head, sandbox=sandbox, live=live)
 
-    async def _rebuild(self, record: WorkspaceRecord, on_phase: OnPhase) -> Live:
+    async def _rebuild(self, record: WorkspaceRecord, seen: _Seen, on_phase: OnPhase) -> Live:
         """Holds the exclusive lock. Every sandbox that may have been synced from is of an epoch below the new one."""
-        before = await self._store.head(record.id)
+        before = seen.head
         head = await self._take_over(record, before)
-        sandbox = await self._provider.acquire(record.spec, record.id, head.epoch, on_phase)
+        sandbox = seen.sandbox if before.number == 0 else None
+        if sandbox is None:
+            sandbox = await self._provider.acquire(record.spec, record.id, head.epoch, on_phase)
         imports = before.number == 0 and record.spec.git_url is not None
         if imports and (await sandbox.scan(limit=1)).entries:
             # A first opening that was interrupted left files of which no mark tells.
@@ -130,7 +144,7 @@ class Opener:
             if STATE in tree:
                 repository = await bring_back(sandbox, self._access(record), depth=record.spec.git_depth)
         await self._mark(record, sandbox, mirror, frozenset(problems))
-        if 0 < before.epoch < head.epoch:
+        if seen.sandbox is not None and 0 < before.epoch < head.epoch:
             await self._destroy_old(record, before.epoch)
         on_phase(Phase.READY, 100)
         restored = before.number > 0

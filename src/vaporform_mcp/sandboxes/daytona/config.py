@@ -47,6 +47,7 @@ class DaytonaConfig:
     api_key: str = field(repr=False)
     store_id: str
     api_url: str = DEFAULT_API_URL
+    toolbox_hosts: Sequence[str] = ()
     target: str | None = None
     image: str | None = None
     snapshot: str | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import anyio
 
@@ -19,7 +20,7 @@ from vaporform_mcp.sandboxes.daytona.service import Machine, Order, Refused, Ser
 from vaporform_mcp.sandboxes.daytona.snapshots import DaytonaSnapshots
 from vaporform_mcp.sandboxes.daytona.waking import GONE, await_gone, bring_up
 from vaporform_mcp.sandboxes.snapshots import Snapshots
-from vaporform_mcp.types import Phase, Spec
+from vaporform_mcp.types import Network, Phase, Spec
 
 __all__ = ["DaytonaProvider", "open_daytona"]
 
@@ -48,21 +49,17 @@ class DaytonaProvider:
     async def acquire(self, spec: Spec, workspace_id: str, epoch: int, on_phase: OnPhase) -> DaytonaSandbox:
         network = network_of(self._config, spec)
         order = order_of(self._config, spec, workspace_id, epoch)
-        key = (workspace_id, epoch)
-        async with self._acquiring.setdefault(key, anyio.Lock()):
+        async with self._turn(workspace_id, epoch):
             on_phase(Phase.CREATING, 0.0)
-            try:
-                machine = await self._brought_up(order, on_phase)
-            except Refused as error:
-                raise failed(error.failure, "did not answer about the sandbox") from None
-            live = self._live.get(key)
-            if live is None or live.is_lost or live.sandbox_id != machine.id:
-                reach = Reach(self._service, self._config, machine)
-                live = DaytonaSandbox(reach, workspace_id, epoch, config=self._config, network=network)
-            await live.greet()
-            self._live[key] = live
-            on_phase(Phase.WAITING, 100.0)
-            return live
+            machine = await self._found(order, on_phase) or await self._new(order, on_phase)
+            return await self._reached(machine, workspace_id, epoch, network, on_phase)
+
+    async def find(self, spec: Spec, workspace_id: str, epoch: int, on_phase: OnPhase) -> DaytonaSandbox | None:
+        network = network_of(self._config, spec)
+        order = order_of(self._config, spec, workspace_id, epoch)
+        async with self._turn(workspace_id, epoch):
+            machine = await self._found(order, on_phase)
+            return machine and await self._reached(machine, workspace_id, epoch, network, on_phase)
 
     async def destroy(self, workspace_id: str, epoch: int) -> None:
         name = name_of(workspace_id, epoch)
@@ -103,26 +100,50 @@ class DaytonaProvider:
 
     # -----------------------------------------------------------------------------------------------------------
 
-    async def _brought_up(self, order: Order, on_phase: OnPhase) -> Machine:
-        def tell(percent: float) -> None:
-            on_phase(Phase.CREATING if percent < 100 else Phase.WAITING, percent)
+    @asynccontextmanager
+    async def _turn(self, workspace_id: str, epoch: int) -> AsyncGenerator[None]:
+        """One at a time looks for a sandbox, or makes it."""
+        async with self._acquiring.setdefault((workspace_id, epoch), anyio.Lock()):
+            try:
+                yield
+            except Refused as error:
+                raise failed(error.failure, "did not answer about the sandbox") from None
 
+    async def _reached(
+        self, machine: Machine, workspace_id: str, epoch: int, network: Network, on_phase: OnPhase
+    ) -> DaytonaSandbox:
+        live = self._live.get((workspace_id, epoch))
+        if live is None or live.is_lost or live.sandbox_id != machine.id:
+            reach = Reach(self._service, self._config, machine)
+            live = DaytonaSandbox(reach, workspace_id, epoch, config=self._config, network=network)
+        await live.greet()
+        self._live[workspace_id, epoch] = live
+        on_phase(Phase.WAITING, 100.0)
+        return live
+
+    async def _found(self, order: Order, on_phase: OnPhase) -> Machine | None:
+        """The sandbox of that name, running; None where there is none, and its name is free."""
         found = await self._service.find(order.name)
-        if found is not None and found.state in GONE:
-            await await_gone(self._service, found.id)
-            found = None
-        if found is not None:
+        if found is not None and found.state not in GONE:
             self._check_ours(found)
             try:
-                return (
-                    found if found.state == "started" else await bring_up(self._service, found.id, self._config, tell)
-                )
+                return await self._brought_up(found, on_phase)
             except SandboxLost:
                 await await_gone(self._service, found.id)
+        elif found is not None:
+            await await_gone(self._service, found.id)
+        return None
+
+    async def _brought_up(self, machine: Machine, on_phase: OnPhase) -> Machine:
+        if machine.state == "started":
+            return machine
+        return await bring_up(self._service, machine.id, self._config, partial(_tell, on_phase))
+
+    async def _new(self, order: Order, on_phase: OnPhase) -> Machine:
         await self._check_limits()
         machine_id = await self._made(order)
         try:
-            return await bring_up(self._service, machine_id, self._config, tell)
+            return await bring_up(self._service, machine_id, self._config, partial(_tell, on_phase))
         except (SandboxLost, SandboxUnavailable) as error:
             await self._clean_up(machine_id)
             raise _not_made(error) from error
@@ -191,6 +212,10 @@ class DaytonaProvider:
                 f"the sandbox {machine.id}, named {machine.name}, belongs to another store than this server's",
                 hint="Use the store that it was made with, or delete it in Daytona's dashboard.",
             )
+
+
+def _tell(on_phase: OnPhase, percent: float) -> None:
+    on_phase(Phase.CREATING if percent < 100 else Phase.WAITING, percent)
 
 
 def _not_made(error: VaporformError) -> VaporformError:

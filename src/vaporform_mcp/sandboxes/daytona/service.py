@@ -4,56 +4,24 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import random
-import warnings
-from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
-import aiohttp
-import anyio
-from daytona import (
-    AsyncDaytona,
-    AsyncSandbox,
-    DaytonaConnectionError,
-    DaytonaError,
-    FileDownloadRequest,
-    FileUpload,
-)
-from daytona import (
-    DaytonaConfig as SdkConfig,
-)
+from daytona import AsyncSandbox, FileDownloadRequest, FileUpload
 from daytona_api_client_async import CreateBuildInfo, CreateSandbox, SandboxApi
-from daytona_api_client_async.exceptions import OpenApiException
 
 from vaporform_mcp.sandboxes.daytona.config import DaytonaConfig
-from vaporform_mcp.sandboxes.daytona.faults import Failure, is_transient, printable
+from vaporform_mcp.sandboxes.daytona.connection import open_sdk
+from vaporform_mcp.sandboxes.daytona.destinations import Destinations
+from vaporform_mcp.sandboxes.daytona.requesting import CONTROL_S, Refused, Requests
 
 __all__ = ["CONTROL_S", "Machine", "Order", "Refused", "Service"]
 
 T = TypeVar("T")
 
-CONTROL_S = 30.0
-"""How long one request about a sandbox, not to it, may take."""
-
-FIRST_PAUSE_S = 0.2
-LONGEST_PAUSE_S = 5.0
-LIMITED_S = 60.0
-"""How long we wait in all because the service said that we ask too often."""
-
-AT_ONCE = 32
 _LIST_PAGE = 100
-
-
-class Refused(Exception):
-    """A request that failed for good, or as often as it was tried."""
-
-    def __init__(self, failure: Failure) -> None:
-        super().__init__(failure.said)
-        self.failure = failure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,21 +71,10 @@ class Service:
     """Made within a running event loop. After `aclose` every request is refused."""
 
     def __init__(self, config: DaytonaConfig) -> None:
-        self._key = config.api_key
-        self._closed = False
-        self._room = anyio.CapacityLimiter(AT_ONCE)
-        with _no_settings_of_a_folder(), warnings.catch_warnings():
-            # The other way keeps a socket open that fails in silence, and waits a second between looks.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            self._sdk = AsyncDaytona(
-                SdkConfig(
-                    api_key=config.api_key,
-                    api_url=config.api_url.rstrip("/"),
-                    target=config.target,
-                    otel_enabled=False,
-                    use_deprecated_polling=True,
-                )
-            )
+        self._destinations = Destinations(config.api_url, config.toolbox_hosts)
+        self._requests = Requests(config.api_key)
+        self._ask = self._requests.ask
+        self._sdk = open_sdk(config, self._destinations)
         # Its own `create` and `start` give up at one failed look, without saying which sandbox they leave behind.
         self._api: SandboxApi = self._sdk._sandbox_api  # pyright: ignore[reportPrivateUsage]
 
@@ -224,6 +181,7 @@ class Service:
 
     async def execute(self, machine: Machine, command: str, *, within_s: float) -> str:
         """Run a shell line, once; what it printed."""
+        self._check(machine)
         seconds = math.ceil(within_s)
         answer = await self._ask(
             lambda: machine.toolbox.process.exec(command, timeout=seconds), within_s=seconds + 10, repeat=False
@@ -232,6 +190,7 @@ class Service:
 
     async def upload(self, machine: Machine, files: Mapping[str, bytes], *, within_s: float) -> None:
         """Write files at absolute paths; their folders are made."""
+        self._check(machine)
         uploads = [FileUpload(source=content, destination=path) for path, content in files.items()]
         await self._ask(
             lambda: machine.toolbox.fs.upload_files(uploads, timeout=math.ceil(within_s)), within_s=within_s
@@ -239,6 +198,7 @@ class Service:
 
     async def download(self, machine: Machine, path: str, *, within_s: float) -> bytes | None:
         """A file's bytes; None where there is none."""
+        self._check(machine)
         (answer,) = await self._ask(
             lambda: machine.toolbox.fs.download_files([FileDownloadRequest(source=path)], timeout=math.ceil(within_s)),
             within_s=within_s,
@@ -247,90 +207,12 @@ class Service:
 
     async def aclose(self) -> None:
         """Safe to call twice."""
-        if not self._closed:
-            self._closed = True
+        if self._requests.close():
             await self._sdk.close()
 
-    # -----------------------------------------------------------------------------------------------------------
-
-    async def _ask(self, request: Callable[[], Awaitable[T]], *, within_s: float = CONTROL_S, repeat: bool = True) -> T:
-        """One request, tried again where the service asks for time and, with `repeat`, where it did not answer."""
-        pause_s = FIRST_PAUSE_S
-        waited_s = 0.0
-        tries = 4
-        while True:
-            failure = await self._try(request, within_s)
-            if not isinstance(failure, Failure):
-                return failure
-            tries -= 1
-            if failure.is_limited and waited_s < LIMITED_S:
-                # It was refused before anything was done.
-                delay_s = min(failure.retry_after_s or pause_s, LIMITED_S - waited_s)
-                waited_s += delay_s
-            elif repeat and tries > 0 and is_transient(failure):
-                delay_s = pause_s
-            else:
-                raise Refused(failure)
-            await anyio.sleep(delay_s * random.uniform(0.8, 1.2))  # noqa: S311  # so that many do not come at once
-            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
-
-    async def _try(self, request: Callable[[], Awaitable[T]], within_s: float) -> T | Failure:
-        if self._closed:
-            return Failure(said="this server is ending", status=None)
-        try:
-            async with self._room:
-                with anyio.fail_after(within_s):
-                    return await request()
-        except TimeoutError:
-            return Failure(status=504, said=f"no answer within {within_s:.0f} s")
-        except (DaytonaError, OpenApiException, aiohttp.ClientError, OSError, ValueError) as error:
-            return _failure(error, self._key)
-
-
-def _failure(error: Exception, key: str) -> Failure:
-    status: object = getattr(error, "status_code", None) or getattr(error, "status", None)
-    if not isinstance(status, int):
-        # Downloads tell it in their text alone.
-        text = str(error)
-        status = next((code for code in (429, 502, 503, 504) if f"{code}," in text[:160]), None)
-    dropped = isinstance(error, (DaytonaConnectionError, aiohttp.ClientError, OSError)) and status is None
-    return Failure(
-        status=status,
-        said=printable(_said(error), key),
-        retry_after_s=_retry_after(getattr(error, "headers", None)),
-        dropped=dropped,
-    )
-
-
-def _said(error: Exception) -> str:
-    body: object = getattr(error, "body", None)
-    if isinstance(body, str):
-        try:
-            fields: object = json.loads(body)
-        except ValueError:
-            return body
-        if isinstance(fields, dict):
-            said: object = fields.get("message") or fields.get("error")  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-            if said:
-                return str(said)  # pyright: ignore[reportUnknownArgumentType]
-        return body
-    # "Failed to get sandbox: " alone says nothing.
-    said = str(error)
-    return "" if said.endswith(": ") else said
-
-
-def _retry_after(headers: object) -> float | None:
-    """Of `Retry-After` and of `Retry-After-{throttler}`, in whatever case, the longest."""
-    found: list[float] = []
-    if isinstance(headers, Mapping):
-        pairs: Mapping[Any, Any] = headers  # pyright: ignore[reportUnknownVariableType]
-        for name, value in pairs.items():
-            if str(name).lower().startswith("retry-after"):
-                try:
-                    found.append(max(0.0, float(value)))
-                except ValueError:
-                    continue
-    return max(found, default=None)
+    def _check(self, machine: Machine) -> None:
+        """What a person has to mend is said before anything is sent."""
+        self._destinations.check(machine.toolbox.toolbox_proxy_url)
 
 
 def _machine(found: AsyncSandbox) -> Machine:
@@ -361,27 +243,3 @@ def _state(found: object) -> str:
     state: object = getattr(found, "state", None)
     state = getattr(state, "value", state)
     return str(state or "unknown")
-
-
-@contextmanager
-def _no_settings_of_a_folder() -> Generator[None]:
-    """The SDK reads `.env` in the working directory, which is a project's: what this process says comes before it."""
-    said = {
-        "DAYTONA_TARGET": "",
-        "DAYTONA_JWT_TOKEN": "",
-        "DAYTONA_ORGANIZATION_ID": "",
-        "DAYTONA_HAPPY_EYEBALLS_DELAY": "",
-        "DAYTONA_OTEL_ENABLED": "false",
-        "DAYTONA_EXPERIMENTAL_OTEL_ENABLED": "false",
-        "DAYTONA_USE_DEPRECATED_POLLING": "true",
-    }
-    before = {name: os.environ.get(name) for name in said}
-    os.environ.update(said)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value

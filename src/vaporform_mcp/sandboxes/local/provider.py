@@ -106,6 +106,12 @@ class LocalProvider:
             on_phase(Phase.WAITING, 100.0)
             return sandbox
 
+    async def find(self, spec: Spec, workspace_id: str, epoch: int, on_phase: OnPhase) -> LocalSandbox | None:
+        self._network(spec)
+        if not layout.folder_of(self._config.data_dir, workspace_id, epoch).root.exists():
+            return None
+        return await self.acquire(spec, workspace_id, epoch, on_phase)
+
     async def destroy(self, workspace_id: str, epoch: int) -> None:
         folder = layout.folder_of(self._config.data_dir, workspace_id, epoch)
         if not folder.root.exists():

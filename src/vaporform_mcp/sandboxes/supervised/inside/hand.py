@@ -47,8 +47,8 @@ class Orders:
     `config` is for a supervisor that has to be started, and `expected`, where it is given, how many starts there were
     when the server last looked: of another supervisor nothing is asked. `within_s` bounds every wait for an answer.
     `inline` bounds the answer that is printed, packed; a longer one is left in a file. `requests` names the file of
-    requests that were too long for the argument. `heard` names files of answers and requests that have served. With `sync` what was written is on the disk before the answer. Marks before `mark` are of no more use; None
-    leaves them.
+    requests that were too long for the argument. `heard` names files of answers and requests that have served. With
+    `sync` what was written is on the disk before the answer. Marks before `mark` are of no more use; None leaves them.
     """
 
     def __init__(self, fields: dict[str, object]) -> None:

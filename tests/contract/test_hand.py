@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
+import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -31,6 +33,22 @@ class Machine:
         self.home = folder
         self.state.mkdir()
         self.archive.write_bytes(content)
+
+    def upgrade(self, **changes: str) -> None:
+        """Have a later version's hand: of other code, in which these numbers are as they are given here."""
+        later = self.state / f"supervisor-later-{len(list(self.state.glob('*.pyz')))}.pyz"
+        with zipfile.ZipFile(self.archive) as earlier, zipfile.ZipFile(later, "w") as archive:
+            for name in earlier.namelist():
+                text = earlier.read(name).decode()
+                for constant, value in changes.items():
+                    text = re.sub(rf"^{constant} = .*$", f"{constant} = {value}", text, flags=re.MULTILINE)
+                archive.writestr(name, text)
+        self.archive = later
+
+    def code(self) -> str:
+        """The supervisor's that answers."""
+        config = self.ask(({"op": "info"}, b""))[0].fields.object("hello").text("config")
+        return Fields(json.loads(config)).text("code")
 
     def ask(self, *requests: tuple[Mapping[str, JsonValue], bytes], **orders: JsonValue) -> list[Frame]:
         return read(self.run(*requests, **orders), self.state)
@@ -173,3 +191,54 @@ def test_marks_before_the_one_that_holds_are_removed_and_a_later_one_stays(machi
     machine.ask(({"op": "info"}, b""), config={**other, "outside_only": False})
     assert list(machine.state.glob("mark-*")) == []
     assert not Path(f"/proc/{before}").exists() or Path(f"/proc/{before}/stat").read_text().split()[2] == "Z"
+
+
+INFO: tuple[Mapping[str, JsonValue], bytes] = ({"op": "info"}, b"")
+NAP: tuple[Mapping[str, JsonValue], bytes] = ({"op": "run", "command": "echo here; sleep 617", "wait_s": 0}, b"")
+
+
+def test_an_older_supervisor_that_nobody_needs_is_replaced_where_a_server_opens_its_sandbox(machine: Machine) -> None:
+    earlier = machine.archive.name
+    machine.ask(INFO)
+    machine.upgrade()
+    assert machine.code() == earlier, "in the middle of its work no server changes it"
+    assert start_of(machine.ask(INFO, renews=True)) == 2
+    assert machine.code() == machine.archive.name
+
+
+def test_of_two_versions_that_are_used_in_turns_the_later_one_stays(machine: Machine) -> None:
+    earlier = machine.archive
+    machine.ask(INFO)
+    machine.upgrade()
+    machine.ask(INFO, renews=True)
+    later, machine.archive = machine.archive, earlier
+    assert start_of(machine.ask(INFO, renews=True)) == 2
+    assert machine.code() == later.name
+
+
+def test_an_older_supervisor_is_used_as_long_as_it_has_a_process_or_its_log(machine: Machine) -> None:
+    earlier = machine.archive.name
+    machine.ask(NAP)
+    machine.upgrade()
+    machine.ask(INFO, renews=True)
+    assert machine.code() == earlier
+    machine.ask(({"op": "stop", "process": "1", "grace_s": 0}, b""))
+    assert machine.ask(INFO, ({"op": "output", "process": "1", "offset": 0, "limit": 9}, b""), renews=True)[
+        -1
+    ].data == (b"here\n")
+    assert machine.code() == earlier, "what it ran has ended a moment ago"
+    machine.upgrade(KEPT_S="0.0")
+    assert start_of(machine.ask(INFO, renews=True)) == 2
+    assert machine.code() == machine.archive.name
+
+
+def test_one_that_is_not_understood_is_replaced_at_once_and_what_it_ran_is_known_as_lost(machine: Machine) -> None:
+    machine.ask(NAP)
+    earlier = machine.archive
+    machine.upgrade(PROTOCOL="9")
+    frames = machine.ask(({"op": "output", "process": "1", "offset": 0, "limit": 9}, b""), expected=1)
+    assert (start_of(frames), len(frames)) == (2, 1), "one of another start is asked nothing"
+    later, machine.archive = machine.archive, earlier
+    (refusal,) = machine.ask(INFO)
+    assert "later version" in refusal.fields.text("failed")
+    machine.archive = later

@@ -7,6 +7,7 @@ left in `Story`, so that many of them cost one session.
 from __future__ import annotations
 
 import fcntl
+import os
 import pickle
 import sqlite3
 from collections.abc import Generator, Mapping
@@ -14,6 +15,8 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from tests.durability.machine import in_time, run
 from tests.e2e import shop
@@ -38,15 +41,15 @@ class Story:
     logged: str = ""
 
 
-def the_story(place: str, shared: Path) -> Story:
-    """Played by the first process of a test run that asks; the others get what it kept in `shared`."""
+def the_story(place: str, folders: pytest.TempPathFactory) -> Story:
+    """Played by the first process of a test run that asks, in a folder of its own; the others get what it kept."""
+    base = folders.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     kept = shared / f"story-{place}"
     with (shared / f"story-{place}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not kept.exists():
-            folder = shared / f"played-{place}"
-            folder.mkdir()
-            kept.write_bytes(pickle.dumps(_play(place, folder)))
+            kept.write_bytes(pickle.dumps(_play(place, folders.mktemp(f"played-{place}"))))
         story: Story = pickle.loads(kept.read_bytes())  # noqa: S301  # what we have written
         return story
 
@@ -150,10 +153,12 @@ def _page(url: str, part: str) -> str:
 
 
 def _complete(story: Story, place: LocalPlace | DaytonaPlace, server: StdioServer) -> None:
-    """What a command has written just before is in no revision yet, unless completion sees to it."""
+    """What was written behind the server's back is in no revision when completion is called."""
     with _store_held(place):
-        run(server, "echo last > last.txt")
-    story.results["complete"] = server.call("attempt_completion", result="A shop.", command=shop.SERVE)
+        place.write("shop", "last.txt", "last\n")
+        story.mirror["called"] = place.machine.stored("shop")
+        completing = server.begin_call("attempt_completion", {"result": "A shop.", "command": shop.SERVE})
+    story.results["complete"] = result_of(server.answer(completing))
     story.mirror["complete"] = place.machine.stored("shop")
     story.inside["runs"] = place.read("shop", shop.RUNS)
     story.results["processes"] = server.call("check_process")
@@ -161,8 +166,6 @@ def _complete(story: Story, place: LocalPlace | DaytonaPlace, server: StdioServe
 
 def _read(story: Story, place: LocalPlace | DaytonaPlace, server: StdioServer) -> None:
     """Changed and removed behind the server's back, and while nothing can be mirrored."""
-    run(server, "pkill -f '[s]erver.js'; true")
-    server.call("attempt_completion", result="Stopped.", command="echo done")
     with _store_held(place):
         place.write("shop", "first.txt", "changed\n")
         story.results["read"] = server.call("read_file", path="first.txt")

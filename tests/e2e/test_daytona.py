@@ -62,7 +62,7 @@ async def test_what_runs_is_shown_and_stopped_and_what_no_workspace_has_is_told(
             report = json.loads(run_program(environment, "doctor", "--json").stdout)
             (check,) = [each for each in report["checks"] if each["name"] == "sandboxes"]
             assert check["finding"] == "1 running, 1 left over"
-            assert "Its files stay" in run_program(environment, "stop", "--all").stdout
+            assert "Its files stay" in run_program(environment, "stop", "vaporform-nobodys-1").stdout
             assert run_program(environment, "ps").stdout.strip() == "No sandbox runs."
         finally:
             await provider.destroy("nobodys", 1)

@@ -13,6 +13,7 @@ from daytona import (
     DaytonaAuthenticationError,
     DaytonaConfig,
     DaytonaConnectionError,
+    DaytonaError,
     FileUpload,
 )
 
@@ -37,6 +38,16 @@ async def test_a_key_is_taken_from_a_file_in_the_folder_where_it_starts(
         client = AsyncDaytona()
     assert (await client.get(sandbox.id)).id == sandbox.id
     await client.close()
+
+
+async def test_a_password_file_with_an_entry_for_all_hosts_refuses_every_request(
+    daytona: AsyncDaytona, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As `~/.netrc` would; the SDK looks there to find proxies."""
+    (tmp_path / "netrc").write_text("default login ada password secret\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    with pytest.raises(DaytonaError, match="Cannot combine AUTHORIZATION header"):
+        await daytona.get("any")
 
 
 async def test_a_client_that_was_closed_opens_a_connection_again(daytona: AsyncDaytona, sandbox: AsyncSandbox) -> None:

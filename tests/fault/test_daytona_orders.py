@@ -231,4 +231,5 @@ async def test_more_than_may_run_are_told_with_those_to_stop(tmp_path: Path) -> 
         with pytest.raises(LimitReached, match="exist already") as told:
             await scene.acquire(epoch=2)
         assert "MAX_SANDBOXES" in told.value.hint
+        assert "Delete a workspace" in told.value.hint
         assert [each["name"] for each in shown()["items"]] == [NAME]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import anyio
 import pytest
@@ -18,6 +19,7 @@ from tests.emulators.daytona.emulator import Emulator
 from tests.fault.daytona import NAME, Scene, open_scene, say
 from vaporform_mcp.errors import LimitReached, SandboxUnavailable
 from vaporform_mcp.sandboxes.base import Command, FileContent, FileStat, FileWrite, RunState
+from vaporform_mcp.sandboxes.daytona.registry import known_sandboxes
 from vaporform_mcp.sandboxes.daytona.sandbox import DaytonaSandbox
 from vaporform_mcp.sandboxes.daytona.service import Service
 from vaporform_mcp.types import Spec, parse_path
@@ -103,6 +105,22 @@ async def test_an_address_where_nobody_listens_is_told_in_time() -> None:
     assert "VAPORFORM_DAYTONA__API_URL" in told.value.hint
 
 
+async def test_a_password_file_of_the_users_does_not_keep_requests_from_being_made(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "netrc").write_text("default login ada password secret\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    async with open_scene() as scene:
+        await scene.provider.describe()
+        assert await say(await scene.acquire(), "echo fine") == "fine"
+
+
+async def test_an_address_of_the_toolbox_that_is_missing_is_asked_for(scene: Scene) -> None:
+    scene.service.settings(toolbox_url="")
+    assert await say(await scene.acquire(), "echo fine") == "fine"
+    assert scene.asked("get_toolbox_url") == 1
+
+
 async def test_a_state_that_nobody_knows_is_waited_through_and_then_told() -> None:
     async with open_scene(ready_s=1.0) as scene:
         sandbox = await scene.acquire()
@@ -118,6 +136,42 @@ async def test_a_script_runs_to_its_end_and_what_it_prints_comes_as_it_is(
     result = await sandbox.exec(Command(text="cat\nprintf '\\377\\001\\001\\001'\nexit 7", timeout_s=20))
     assert (result.state, result.exit_code) == (RunState.EXITED, 7)
     assert result.head == b"\xff\x01\x01\x01"
+
+
+async def test_an_answer_without_what_was_asked_for_is_asked_for_again_and_nothing_is_done_twice(
+    scene: Scene, sandbox: DaytonaSandbox
+) -> None:
+    """As it comes without an exit code: the SDK finds nothing wrong with that."""
+    json_type = {"Content-Type": "application/json"}
+    scene.service.fault("execute", status=200, body='{"result": ""}', headers=json_type)
+    assert await say(sandbox, "echo x >> file; cat file") == "x"
+    scene.service.fault("execute", times=None, status=200, body='{"result": "garbage"}', headers=json_type)
+    with pytest.raises(SandboxUnavailable, match=r"does not understand .*garbage"):
+        await sandbox.scan()
+
+
+async def test_an_answer_that_never_comes_is_given_up_in_time_and_asked_for_again(
+    scene: Scene, sandbox: DaytonaSandbox
+) -> None:
+    """The SDK would wait for ever."""
+    service = Service(daytona_config(store_id="fault"))
+    machine = await service.find(NAME)
+    assert machine is not None
+    scene.service.fault("upload_files", stall="before")
+    with anyio.fail_after(15):
+        await service.upload(machine, {"/home/daytona/late": b"came"}, within_s=1)
+    await service.aclose()
+    assert await say(sandbox, "cat ~/late") == "came"
+
+
+async def test_a_list_that_is_behind_is_not_believed(scene: Scene) -> None:
+    """Each of what it names is asked for by its id."""
+    await scene.acquire()
+    scene.service.settings(lists="frozen")
+    await scene.provider.destroy("ws", 1)
+    scene.service.forget_requests()
+    assert await known_sandboxes(daytona_config(store_id="fault")) == []
+    assert scene.asked("get_sandbox") == 1
 
 
 async def test_an_older_daemon_does_as_well(scene: Scene) -> None:

@@ -117,6 +117,14 @@ async def test_one_rebuilt_is_as_its_mirror_says_and_not_as_the_snapshot_was(sce
     assert found == "2\n2\n1\nchanged\nfolder\nnode_modules\ntwo\none\n?? node_modules/\n"
     await copy.sync(made_by="test")
     assert path("gone") not in await scene.store.tree(copy.record.id)
+    # A workspace outlives the snapshot that it was opened from.
+    assert await scene.manager.snapshots.delete("old", wait_s=WAIT_S)
+    copy.take_notices()
+    scene.service.vanish(f"vaporform-{copy.record.id}-2")
+    assert await shell(copy, "cat folder changed; ls node_modules 2>&1 || true; git log --format=%s") == (
+        "2\n2\nls: cannot access 'node_modules': No such file or directory\ntwo\none\n"
+    )
+    assert any("The snapshot old is not there any more" in each for each in copy.take_notices())
 
 
 async def test_a_save_that_takes_longer_than_a_call_may_is_joined_by_the_next(scene: Scene) -> None:

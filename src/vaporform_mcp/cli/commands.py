@@ -127,13 +127,18 @@ def _ps(settings: Settings, out: Terminal, *, as_json: bool) -> int:
 
 def _stop(settings: Settings, out: Terminal, *, name: str | None) -> int:
     wanted = parse_name(name) if name is not None else None
-    found = [each for each in _live(settings) if wanted is None or each.workspace == wanted]
+    found = [each for each in _live(settings) if wanted is None or wanted in (each.workspace, _called(each))]
     for each in found:
         anyio.run(app.stop_sandbox, settings, each)
         out.line(f"Ended the sandbox of {each.workspace or 'no workspace'}. Its files stay.")
     if not found:
         out.line("No sandbox runs." if wanted is None else f"No sandbox of {wanted} runs.")
     return DONE if found or wanted is None else FAILED
+
+
+def _called(sandbox: SandboxStatus) -> str:
+    """As errors about limits name it, where no workspace may have it."""
+    return f"vaporform-{sandbox.workspace_id}-{sandbox.epoch}"
 
 
 def _workspaces(settings: Settings, out: Terminal, *, as_json: bool) -> int:

@@ -61,7 +61,9 @@ def build_parser() -> argparse.ArgumentParser:
     ps.add_argument("--json", action="store_true", help="for programs")
     stop = commands.add_parser("stop", description="End sandboxes; their workspaces and files stay.")
     which = stop.add_mutually_exclusive_group(required=True)
-    which.add_argument("name", nargs="?", metavar="NAME", help="the workspace whose sandbox is ended")
+    which.add_argument(
+        "name", nargs="?", metavar="NAME", help="the workspace whose sandbox is ended, or the sandbox itself"
+    )
     which.add_argument("--all", action="store_true", help="end every sandbox")
     workspaces = commands.add_parser("workspaces", description="List the workspaces, also those in the trash.")
     workspaces.add_argument("--json", action="store_true", help="for programs")

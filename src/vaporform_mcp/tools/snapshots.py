@@ -38,6 +38,7 @@ async def snapshots(context: Context, arguments: Arguments) -> ToolResult:
         )
     if action == "delete":
         return await _delete(context, name, confirmed=arguments[CONFIRM])
+    context.activity.message = f"saving as {name}"
     saved = await shelf.save(context.owner, context.name, name, wait_s=context.remaining_s())
     return saved_result(saved, context.name)
 

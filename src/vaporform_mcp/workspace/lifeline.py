@@ -243,6 +243,8 @@ class Lifeline:
             parts.append("Commands on record that made it: " + "; ".join(self.record.commands) + ".")
         if self.record.dev_command:
             parts.append(f"The development server was started with: {self.record.dev_command}.")
+        if live.snapshot_gone is not None:
+            parts.append(f"The snapshot {live.snapshot_gone} is not there any more: it is made of what is usual.")
         if live.repository is not None:
             parts.append(_REPOSITORY[live.repository])
         elif self.record.spec.git_url:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import anyio
 
@@ -37,6 +37,7 @@ class Live:
 
     `rebuilt` tells that it was made anew just now, `restored` that its files came from the mirror then; `problems`
     names those that did not come back, and `repository` tells what did of a git repository, where there was one.
+    `snapshot_gone` names the snapshot that it should have been made of, and could not.
     """
 
     sandbox: Sandbox
@@ -45,6 +46,7 @@ class Live:
     restored: bool
     problems: Mapping[WorkspacePath, str]
     repository: Returned | None = None
+    snapshot_gone: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,14 +118,14 @@ class Opener:
         """Holds the exclusive lock. Every sandbox that may have been synced from is of an epoch below the new one."""
         before = seen.head
         head = await self._take_over(record, before)
-        sandbox = seen.sandbox if before.number == 0 else None
+        sandbox, is_as_asked = seen.sandbox if before.number == 0 else None, True
         if sandbox is None:
-            sandbox = await self._provider.acquire(record.spec, record.id, head.epoch, on_phase)
+            sandbox, is_as_asked = await self._acquire(record, head, on_phase)
         imports = before.number == 0 and record.spec.git_url is not None
         if imports and (await sandbox.scan(limit=1)).entries:
             # A first opening that was interrupted left files of which no mark tells.
             await self._provider.destroy(record.id, head.epoch)
-            sandbox = await self._provider.acquire(record.spec, record.id, head.epoch, on_phase)
+            sandbox, _ = await self._acquire(record, head, on_phase)
             if (await sandbox.scan(limit=1)).entries:
                 raise _occupied(record)
         problems: Mapping[WorkspacePath, str] = {}
@@ -155,7 +157,21 @@ class Opener:
             restored=restored,
             problems=problems,
             repository=repository,
+            snapshot_gone=None if is_as_asked else record.spec.snapshot,
         )
+
+    async def _acquire(self, record: WorkspaceRecord, head: Head, on_phase: OnPhase) -> tuple[Sandbox, bool]:
+        """The sandbox of that epoch, and whether it is as the spec says: a workspace outlives the snapshot that it was
+        opened from, since its files are in the mirror.
+        """
+        try:
+            return await self._provider.acquire(record.spec, record.id, head.epoch, on_phase), True
+        except NotFound as error:
+            if head.number == 0 or record.spec.snapshot is None:
+                raise
+            log.warning("a sandbox is made anew of what is usual: %s", error)
+        spec = replace(record.spec, snapshot=None)
+        return await self._provider.acquire(spec, record.id, head.epoch, on_phase), False
 
     async def _clear_unmirrored(self, sandbox: Sandbox, tree: Mapping[WorkspacePath, Entry]) -> None:
         """Of the files that its image or snapshot brought along, leave what the mirror has, and what it never has."""

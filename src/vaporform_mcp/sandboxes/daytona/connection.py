@@ -39,6 +39,8 @@ def open_sdk(config: DaytonaConfig, destinations: Destinations) -> AsyncDaytona:
         destinations.check(str(request.url))
         return await handler(request)
 
+    # Each request would look there for the host's password, and be refused for having that and the key.
+    os.environ["NETRC"] = os.devnull
     session = aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(keepalive_timeout=KEEPALIVE_S), trust_env=True, middlewares=(guard,)
     )

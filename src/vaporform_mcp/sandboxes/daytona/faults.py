@@ -82,6 +82,8 @@ def failed(failure: Failure, doing: str, sandbox_id: str = "") -> VaporformError
             hint="Repeat the call. If it goes on, look at https://status.app.daytona.io, and at "
             "VAPORFORM_DAYTONA__API_URL.",
         )
+    if failure.says_not_running:
+        return SandboxUnavailable(text, hint="Repeat the call: it is started, if it does not start already.")
     if failure.status == 401:
         return SandboxUnavailable(
             f"Daytona refused the API key{reason}",

@@ -20,7 +20,7 @@ from vaporform_mcp.sandboxes.supervised.fields import Fields, JsonValue, Malform
 from vaporform_mcp.sandboxes.supervised.frames import Frame, Inbox, head_of
 from vaporform_mcp.sandboxes.supervised.pack import pack
 
-__all__ = ["Asked", "Hand", "Note", "OtherStart"]
+__all__ = ["MACHINE_PORTS", "Asked", "Hand", "Note", "OtherStart"]
 
 ARGUMENT_BYTES = 96 * 1024
 """What goes into a command: the kernel takes 128 KiB in one argument."""
@@ -34,7 +34,7 @@ HEARD_AT_ONCE = 64
 INSTALLS = 3
 TRIES = 3
 
-_MACHINE_PORTS = (2280, 22220, 22222, 33333)
+MACHINE_PORTS = (2280, 22220, 22222, 33333)
 """Served by the service's own daemon in every sandbox."""
 
 _ANSWER = re.compile(r"^vaporform-answer (\d+) ([0-9a-f]{8}) (\S+)$", re.MULTILINE)
@@ -93,7 +93,7 @@ class Hand:
             "root": WORKSPACE,
             "linger_s": 1e9,  # it ends with its sandbox
             "outside_only": False,
-            "machine_ports": list(_MACHINE_PORTS),
+            "machine_ports": list(MACHINE_PORTS),
             "env": {**NOBODY_IS_THERE, **UNBUFFERED},
         }
 
@@ -104,11 +104,13 @@ class Hand:
         within_s: float,
         expected: int | None = None,
         sync: bool = False,
+        renews: bool = False,
     ) -> Sequence[Frame]:
         """Events and replies to the requests, in order; after one that was refused none was asked.
 
         They are asked anew where it is not known what became of them: what changes something has to be asked as `once`.
-        With `expected` only the supervisor of that start is asked.
+        With `expected` only the supervisor of that start is asked. `renews` asks for one of this server's own code, where
+        one of another version's can be replaced unnoticed.
 
         Raises:
             OtherStart: it is another.
@@ -119,6 +121,7 @@ class Hand:
             "inline": INLINE_BYTES,
             "within_s": within_s,
             "sync": sync,
+            "renews": renews,
             "mark": self.mark,
             "heard": [self._heard.popleft() for _ in range(min(len(self._heard), HEARD_AT_ONCE))],
             "config": self._config,
@@ -136,10 +139,15 @@ class Hand:
 
     async def _asked(self, argument: str, within_s: float, expected: int | None) -> Sequence[Frame]:
         is_certain = True
+        garbled: Malformed | None = None
         for _ in range(TRIES):
             printed = await self._run(argument, within_s)
             is_certain = is_certain and printed.is_certain
-            first, *answers = await self._parse(printed)
+            try:
+                first, *answers = await self._parse(printed)
+            except Malformed as error:  # cut short on its way, or without anything in it
+                garbled, is_certain = error, False
+                continue
             if "failed" in first.fields:
                 raise SandboxUnavailable(
                     f"the sandbox's supervisor cannot run: {first.fields.text('failed')[:400]}",
@@ -152,8 +160,8 @@ class Hand:
                 if not answers or "lost" not in answers[-1].fields:
                     return answers
             # The supervisor ended meanwhile, or the hand was stopped; the next one starts another.
-            is_certain = False
-        raise LostMeanwhile
+            garbled, is_certain = None, False
+        raise garbled or LostMeanwhile
 
     async def _argument(self, orders: dict[str, JsonValue], frames: bytes) -> tuple[str, str]:
         """And the file in the sandbox that it names, if any."""

@@ -55,7 +55,7 @@ class Handle(Asking):
 
     async def greet(self) -> None:
         """Have the supervisor run, for the workspace's folder that is there now."""
-        told = replies_in(await self._ask_all([Asked(op="info")]), None)[-1]
+        told = replies_in(await self._ask_all([Asked(op="info")], renews=True), None)[-1]
         if told.fields.flag("root_gone"):
             # Somebody removed the folder: the next start makes it anew, and knows it for another.
             await self._ask_all([Asked(op="end")])
@@ -95,7 +95,12 @@ class Handle(Asking):
         return replies_in(frames, None)[-1]
 
     async def _ask_all(
-        self, requests: Sequence[Asked], *, within_s: float = ANSWER_S, expected: int | None = None
+        self,
+        requests: Sequence[Asked],
+        *,
+        within_s: float = ANSWER_S,
+        expected: int | None = None,
+        renews: bool = False,
     ) -> Sequence[Frame]:
         self.check()
         keyed = [
@@ -104,7 +109,7 @@ class Handle(Asking):
         ]
         many = any(one.op == "commit" or _is_large_batch(one) for one in requests)
         try:
-            return await self._hand.ask(keyed, within_s=within_s, expected=expected, sync=many)
+            return await self._hand.ask(keyed, within_s=within_s, expected=expected, sync=many, renews=renews)
         except LostMeanwhile:
             raise  # it may have been its supervisor alone
         except SandboxLost:

@@ -18,7 +18,7 @@ from vaporform_mcp.sandboxes.daytona.reach import Reach
 from vaporform_mcp.sandboxes.daytona.sandbox import ISOLATION, DaytonaSandbox
 from vaporform_mcp.sandboxes.daytona.service import Machine, Order, Refused, Service
 from vaporform_mcp.sandboxes.daytona.snapshots import DaytonaSnapshots
-from vaporform_mcp.sandboxes.daytona.waking import GONE, await_gone, bring_up
+from vaporform_mcp.sandboxes.daytona.waking import GONE, await_gone, bring_up, delete
 from vaporform_mcp.sandboxes.snapshots import Snapshots
 from vaporform_mcp.types import Network, Phase, Spec
 
@@ -70,7 +70,7 @@ class DaytonaProvider:
             machine = await self._service.find(name)
             if machine is not None and machine.state not in GONE:
                 self._check_ours(machine)
-                await self._service.delete(machine.id)
+                await delete(self._service, machine.id)
         except Refused as error:
             raise failed(error.failure, f"could not delete the sandbox {name}") from None
 
@@ -186,23 +186,23 @@ class DaytonaProvider:
             try:
                 machine = await self._service.find(machine_id)
                 if machine is not None and machine.state in {"error", "build_failed"}:
-                    await self._service.delete(machine.id)
+                    await delete(self._service, machine.id)
             except Refused as error:
                 log.warning("left the failed sandbox %s behind: %s", machine_id, error.failure.said)
 
     async def _check_limits(self) -> None:
         listed = [each for each in await self._service.list(labels_of(self._config)) if each["state"] not in GONE]
         running = [each for each in listed if each["state"] in {"started", "starting", "creating"}]
-        for which, found, most, setting in (
-            ("run", running, self._config.max_running, "MAX_RUNNING"),
-            ("exist", listed, self._config.max_sandboxes, "MAX_SANDBOXES"),
+        end_one, drop_one = "Stop one with `vaporform-mcp stop`", "Delete a workspace that nobody needs"
+        for which, found, most, setting, mend in (
+            ("run", running, self._config.max_running, "MAX_RUNNING", end_one),
+            ("exist", listed, self._config.max_sandboxes, "MAX_SANDBOXES", drop_one),
         ):
             if len(found) >= most:
                 named = ", ".join(each["name"] for each in found[:5])
                 raise LimitReached(
                     f"{len(found)} sandboxes of this store {which} already, as many as may",
-                    hint=f"Stop one with `vaporform-mcp stop`: {named}. A person can change "
-                    f"VAPORFORM_DAYTONA__{setting}.",
+                    hint=f"{mend}: {named}. A person can change VAPORFORM_DAYTONA__{setting}.",
                 )
 
     def _check_ours(self, machine: Machine) -> None:

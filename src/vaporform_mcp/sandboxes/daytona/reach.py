@@ -8,7 +8,7 @@ from typing import TypeVar
 import anyio
 
 from vaporform_mcp.sandboxes.daytona.config import DaytonaConfig
-from vaporform_mcp.sandboxes.daytona.faults import Failure, failed, is_transient
+from vaporform_mcp.sandboxes.daytona.faults import failed, is_transient
 from vaporform_mcp.sandboxes.daytona.service import Machine, Refused, Service
 from vaporform_mcp.sandboxes.daytona.waking import GONE, bring_up, lost
 from vaporform_mcp.sandboxes.supervised.asking import LostMeanwhile
@@ -19,6 +19,7 @@ T = TypeVar("T")
 
 TRIES = 4
 FIRST_PAUSE_S = 0.2
+LONGEST_PAUSE_S = 2.0
 TRANSFER_S = 120.0
 
 
@@ -90,8 +91,9 @@ class Reach:
         """The answer, and whether the tries that failed before it cannot have been heard."""
         pause_s = FIRST_PAUSE_S
         is_certain = True
-        failure = Failure()
-        for left in reversed(range(TRIES)):
+        began = anyio.current_time()
+        tries = 0
+        while True:
             try:
                 answer = await request()
             except Refused as error:
@@ -103,12 +105,14 @@ class Reach:
                 raise failed(failure, doing, self.machine.id)
             is_certain = is_certain and (failure.says_not_running or failure.status in {404, 410})
             was_running = await self._wake(is_certain=is_certain)
-            if was_running and not left:
+            tries += 1
+            # One that has just been started is said to run some time before it can be reached.
+            is_starting = failure.says_not_running and anyio.current_time() - began < self._config.ready_s
+            if tries >= TRIES and not is_starting:
                 raise failed(failure, doing, self.machine.id)
             if was_running:
                 await anyio.sleep(pause_s)
-                pause_s *= 2
-        raise failed(failure, doing, self.machine.id)
+                pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
     async def _wake(self, *, is_certain: bool) -> bool:
         """See to it that the sandbox runs; whether it did already. Raises `SandboxLost`, `LostMeanwhile`."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import random
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
@@ -28,6 +30,9 @@ LIMITED_S = 60.0
 """How long we wait in all because the service said that we ask too often."""
 
 AT_ONCE = 32
+
+_STATUS = re.compile(r"\b([45]\d\d), message=")
+"""How the HTTP library words a status, in a text that the SDK passes on without it."""
 
 
 class Refused(Exception):
@@ -61,15 +66,15 @@ class Requests:
             if not isinstance(failure, Failure):
                 return failure
             tries -= 1
-            if failure.is_limited and waited_s < LIMITED_S:
-                # It was refused before anything was done.
-                delay_s = min(failure.retry_after_s or pause_s, LIMITED_S - waited_s)
-                waited_s += delay_s
+            delay_s = failure.retry_after_s or pause_s
+            if failure.is_limited and waited_s + delay_s <= LIMITED_S:
+                waited_s += delay_s  # it was refused before anything was done
             elif repeat and tries > 0 and is_transient(failure):
                 delay_s = pause_s
             else:
                 raise Refused(failure)
-            await anyio.sleep(delay_s * random.uniform(0.8, 1.2))  # noqa: S311  # so that many do not come at once
+            # Never before the time that the service asks for, and not all at once.
+            await anyio.sleep(delay_s * random.uniform(1.0, 1.3))  # noqa: S311
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
     async def _try(self, request: Callable[[], Awaitable[T]], within_s: float) -> T | Failure:
@@ -101,8 +106,8 @@ def _failure(error: Exception, key: str) -> Failure:
     status: object = getattr(error, "status_code", None) or getattr(error, "status", None)
     if not isinstance(status, int):
         # Downloads tell it in their text alone.
-        text = str(error)
-        status = next((code for code in (429, 502, 503, 504) if f"{code}," in text[:160]), None)
+        told = _STATUS.search(str(error)[:160])
+        status = int(told[1]) if told else None
     dropped = isinstance(error, (DaytonaConnectionError, aiohttp.ClientError, OSError)) and status is None
     return Failure(
         status=status,
@@ -137,7 +142,9 @@ def _retry_after(headers: object) -> float | None:
         for name, value in pairs.items():
             if str(name).lower().startswith("retry-after"):
                 try:
-                    found.append(max(0.0, float(value)))
+                    seconds = float(value)
                 except ValueError:
                     continue
+                if math.isfinite(seconds):
+                    found.append(max(0.0, seconds))
     return max(found, default=None)

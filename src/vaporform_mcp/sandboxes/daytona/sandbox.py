@@ -13,7 +13,7 @@ from vaporform_mcp.sandboxes.daytona.commands import DaytonaCommands
 from vaporform_mcp.sandboxes.daytona.config import DaytonaConfig
 from vaporform_mcp.sandboxes.daytona.faults import failed
 from vaporform_mcp.sandboxes.daytona.files import DaytonaFiles
-from vaporform_mcp.sandboxes.daytona.hand import Asked
+from vaporform_mcp.sandboxes.daytona.hand import MACHINE_PORTS, Asked
 from vaporform_mcp.sandboxes.daytona.handle import replies_in
 from vaporform_mcp.sandboxes.daytona.marks import Marks
 from vaporform_mcp.sandboxes.daytona.reach import Reach
@@ -74,6 +74,10 @@ class DaytonaSandbox(DaytonaCommands, DaytonaFiles):
 
     async def preview(self, port: int, *, preferred: int | None = None) -> Preview:
         _check_port(port)
+        if port in MACHINE_PORTS:
+            raise InvalidArgument(
+                f"port {port} belongs to the machine itself", hint="Let the server listen on another, such as 3000."
+            )
         self.check()
         machine = await self._reach.awake(at_most_s=_AWAKE_S)
         service, seconds = self._reach.service, self._config.preview_s

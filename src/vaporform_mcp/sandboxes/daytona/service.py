@@ -121,7 +121,12 @@ class Service:
             if error.failure.status in {404, 410}:
                 return None
             raise
-        return _machine(found)
+        machine = _machine(found)
+        if machine.state == "started" and not found.toolbox_proxy_url:
+            # The SDK asks for it where it lists or creates, and not here.
+            told = await self._ask(lambda: self._api.get_toolbox_proxy_url(machine.id, _request_timeout=CONTROL_S))
+            found.toolbox_proxy_url = found._toolbox_api._toolbox_base_url = told.url  # pyright: ignore[reportPrivateUsage]
+        return machine
 
     async def list(self, labels: Mapping[str, str]) -> Sequence[Mapping[str, str]]:
         """Ids and names of sandboxes with these labels. The list may be behind: `find` each before believing it."""

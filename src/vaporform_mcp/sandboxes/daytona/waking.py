@@ -12,18 +12,22 @@ from vaporform_mcp.sandboxes.daytona.config import DaytonaConfig
 from vaporform_mcp.sandboxes.daytona.faults import failed, printable
 from vaporform_mcp.sandboxes.daytona.service import Machine, Refused, Service
 
-__all__ = ["ASLEEP", "GONE", "await_gone", "bring_up", "lost"]
+__all__ = ["ASLEEP", "GONE", "await_gone", "bring_up", "delete", "lost"]
 
 log = logging.getLogger(__name__)
 
 FIRST_LOOK_S = 0.1
 SLOWEST_LOOK_S = 2.0
 GONE_S = 60.0
+BUSY_S = 15.0
+"""How long a deletion waits for another change of the sandbox to end."""
 
 GONE = frozenset({"destroyed", "destroying"})
 ASLEEP = frozenset({"stopped", "paused", "archived"})
-_SLOW = frozenset({"pending_build", "building_snapshot", "pulling_snapshot", "archived", "archiving", "restoring"})
-"""What takes minutes where it happens for the first time, or out of an archive."""
+_SLOW = frozenset(
+    {"pending_build", "building_snapshot", "pulling_snapshot", "archived", "archiving", "restoring"} | {"snapshotting"}
+)
+"""What takes minutes where it happens for the first time, out of an archive, or with a large disk."""
 
 _PERCENT = {
     **{"pending_build": 5.0, "building_snapshot": 20.0, "pulling_snapshot": 50.0, "restoring": 50.0},
@@ -52,7 +56,7 @@ async def bring_up(
     asked = False
     recovered = False
     while True:
-        machine = await service.find(machine_id)
+        machine = await _found(service, machine_id)
         if machine is None or machine.state in GONE:
             raise lost(machine_id)
         on_percent(_PERCENT.get(machine.state, 50.0))
@@ -65,8 +69,10 @@ async def bring_up(
                 raise _broken(machine)
             recovered = True
             log.info("recovering the sandbox %s", machine.id)
-            await service.recover(machine.id)
-        elif machine.state in ASLEEP and not asked:
+            await _recover(service, machine)
+        elif machine.state not in ASLEEP:
+            asked = False  # a start under way may still fall back
+        elif not asked:
             log.info("starting the sandbox %s, which was %s", machine.id, machine.state)
             asked = await _start(service, machine)
         if anyio.current_time() - began > limit_s:
@@ -78,12 +84,26 @@ async def bring_up(
         pause_s = min(1.5 * pause_s, SLOWEST_LOOK_S)
 
 
+async def delete(service: Service, machine_id: str) -> None:
+    """Delete a sandbox, once what is under way with it is over. Raises `Refused` where that is not soon."""
+    pause_s = FIRST_LOOK_S
+    began = anyio.current_time()
+    while True:
+        try:
+            return await service.delete(machine_id)
+        except Refused as error:
+            if error.failure.status != 409 or anyio.current_time() - began > BUSY_S:
+                raise
+        await anyio.sleep(pause_s)
+        pause_s = min(1.5 * pause_s, SLOWEST_LOOK_S)
+
+
 async def await_gone(service: Service, machine_id: str) -> None:
     """Until it is deleted, so that its name is free. Raises `SandboxUnavailable` where it is not in time."""
     pause_s = FIRST_LOOK_S
     with anyio.move_on_after(GONE_S):
         while True:
-            machine = await service.find(machine_id)
+            machine = await _found(service, machine_id)
             if machine is None or machine.state == "destroyed":
                 return
             await anyio.sleep(pause_s)
@@ -91,6 +111,20 @@ async def await_gone(service: Service, machine_id: str) -> None:
     raise SandboxUnavailable(
         f"the Daytona sandbox {machine_id} is still being deleted after {GONE_S:.0f} s", hint="Repeat the call."
     )
+
+
+async def _found(service: Service, machine_id: str) -> Machine | None:
+    try:
+        return await service.find(machine_id)
+    except Refused as error:
+        raise failed(error.failure, "did not say how the sandbox is", machine_id) from None
+
+
+async def _recover(service: Service, machine: Machine) -> None:
+    try:
+        await service.recover(machine.id)
+    except Refused as error:
+        raise failed(error.failure, "could not recover the sandbox", machine.id) from None
 
 
 async def _start(service: Service, machine: Machine) -> bool:

@@ -18,7 +18,7 @@ from vaporform_mcp.sandboxes.local.layout import Folder
 from vaporform_mcp.sandboxes.local.limits import limits_of
 from vaporform_mcp.sandboxes.local.recipe import Fingerprint, supervisor_settings
 from vaporform_mcp.sandboxes.local.removal import remove
-from vaporform_mcp.sandboxes.supervised.inside.wire import PROTOCOL
+from vaporform_mcp.sandboxes.supervised.pack import code_digest
 from vaporform_mcp.types import Network
 
 __all__ = ["NamespacedRecipe"]
@@ -51,7 +51,7 @@ class NamespacedRecipe:
         policy = digest(self.network, sorted(limits.items()), self.config.tmp_mb, self.seccomp, dropped)
         shape = digest(
             __version__,
-            PROTOCOL,
+            code_digest(),
             self.bubblewrap.version,
             self._words(folder, -1, -1),
             sorted(self.environment.items()),

@@ -31,7 +31,7 @@ from vaporform_mcp.sandboxes.local.sweeping import TAG, tag_of
 from vaporform_mcp.sandboxes.local.system import LINKED, STORES, names_in_etc
 from vaporform_mcp.sandboxes.supervised import inside
 from vaporform_mcp.sandboxes.supervised.fields import JsonValue
-from vaporform_mcp.sandboxes.supervised.inside.wire import PROTOCOL
+from vaporform_mcp.sandboxes.supervised.pack import code_digest
 from vaporform_mcp.types import Network
 
 __all__ = ["RestrictedRecipe"]
@@ -67,7 +67,7 @@ class RestrictedRecipe:
         policy = digest(self.network, sorted(limits.items()), dropped, self.egress.machine_ports)
         shape = digest(
             __version__,
-            PROTOCOL,
+            code_digest(),
             sys.executable,
             self._readable(folder),
             sorted(self._environment(folder, 0).items()),

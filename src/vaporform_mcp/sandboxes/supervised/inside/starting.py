@@ -10,11 +10,11 @@ import socket
 import sys
 import time
 
-from .frames import encode_frame
+from . import renewing
 from .ports import PortTable
-from .wire import HEADER
+from .receiving import Failed, receive
 
-__all__ = ["Failed", "attach", "exactly"]
+__all__ = ["attach"]
 
 WORKSPACE = "/workspace"
 SHELLS = ("/bin/bash", "/usr/bin/bash", "/bin/sh")
@@ -23,28 +23,37 @@ OF_A_SHELL = {"_", "PWD", "OLDPWD", "SHLVL"}
 SOCKET = "supervisor.sock"
 START_S = 20.0
 LOCK_S = 30.0
-CHUNK_BYTES = 1024 * 1024
 
 _KEPT = {"lock", "root", "whose"}
 
 
-class Failed(Exception):
-    """No supervisor can be had, and why."""
-
-
-def attach(archive: str, wanted: dict[str, object]) -> tuple[socket.socket, dict[str, object], int]:
+def attach(archive: str, wanted: dict[str, object], *, renews: bool) -> tuple[socket.socket, dict[str, object], int]:
     """A connection to the supervisor, its greeting, and which start of it this is. The working directory is the folder
-    that is ours.
+    that is ours. `renews` asks for one of our own code, where another can be replaced without anybody's noticing.
     """
     whose = f"{wanted['workspace']} {wanted['epoch']}"
     found = _connect(whose)
-    if found is None:
+    if found is None or _is_due(archive, found, renews=renews):
         with open("lock", "w") as lock:
             _lock(lock.fileno())
-            found = _connect(whose) or _start(archive, wanted, whose)
-    hello = found[1]
-    noted: dict[str, object] = json.loads(str(hello["config"]))
-    return found[0], hello, int(str(noted["start"]))
+            if found is not None:
+                found[0].close()
+            found = _connect(whose)
+            if found is not None and _is_due(archive, found, renews=renews):
+                renewing.replace(found[0], _noted(found[1], "code"))
+                found = None
+            found = found or _start(archive, wanted, whose)
+    return found[0], found[1], int(_noted(found[1], "start"))
+
+
+def _is_due(archive: str, found: tuple[socket.socket, dict[str, object]], *, renews: bool) -> bool:
+    connection, hello = found
+    ours = os.path.basename(archive)
+    return renewing.is_due(connection, hello["hello"], _noted(hello, "code"), ours, asked=renews)
+
+
+def _noted(hello: dict[str, object], name: str) -> str:
+    return str(json.loads(str(hello["config"]))[name])
 
 
 def _lock(descriptor: int) -> None:
@@ -66,26 +75,16 @@ def _connect(whose: str) -> tuple[socket.socket, dict[str, object]] | None:
     try:
         one.settimeout(START_S)
         one.connect(SOCKET)
-        hello, _ = _receive(one)
+        hello, _ = receive(one)
     except (OSError, EOFError):
         one.close()
         return None
     if json.loads(str(hello["config"])).get("whose", whose) != whose:
         # Of the sandbox whose saved state this one was made from, with what ran in it.
-        _end(one)
+        renewing.end(one)
         return None
     one.settimeout(None)
     return one, hello
-
-
-def _end(connection: socket.socket) -> None:
-    try:
-        connection.sendall(encode_frame({"id": 1, "op": "end"}))
-        while connection.recv(CHUNK_BYTES):
-            pass
-    except OSError:
-        pass
-    connection.close()
 
 
 def _start(archive: str, wanted: dict[str, object], whose: str) -> tuple[socket.socket, dict[str, object]]:
@@ -244,18 +243,3 @@ def _said() -> str:
             return source.read()[-500:].strip()
     except OSError:
         return ""
-
-
-def _receive(connection: socket.socket) -> tuple[dict[str, object], bytes]:
-    json_size, data_size = HEADER.unpack(exactly(connection, HEADER.size))
-    return json.loads(exactly(connection, json_size)), exactly(connection, data_size)
-
-
-def exactly(connection: socket.socket, size: int) -> bytes:
-    received = bytearray()
-    while len(received) < size:
-        more = connection.recv(min(size - len(received), CHUNK_BYTES))
-        if not more:
-            raise EOFError("the supervisor has ended")
-        received += more
-    return bytes(received)

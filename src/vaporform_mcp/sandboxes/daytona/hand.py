@@ -109,8 +109,8 @@ class Hand:
         """Events and replies to the requests, in order; after one that was refused none was asked.
 
         They are asked anew where it is not known what became of them: what changes something has to be asked as `once`.
-        With `expected` only the supervisor of that start is asked. `renews` asks for one of this server's own code, where
-        one of another version's can be replaced unnoticed.
+        With `expected` only the supervisor of that start is asked. `renews` asks for one of this server's own code,
+        where one of another version's can be replaced unnoticed.
 
         Raises:
             OtherStart: it is another.

@@ -11,7 +11,7 @@ import pytest
 
 from tests.contract.sandboxes import PROVIDERS, WAIT_S, open_sandbox, until
 from vaporform_mcp.errors import InvalidArgument, NotADirectory, NotFound, NotSupported
-from vaporform_mcp.sandboxes.base import Command, FileWrite, RunState, Sandbox
+from vaporform_mcp.sandboxes.base import Command, FileWrite, RunState, Sandbox, TerminalSize
 from vaporform_mcp.types import parse_path
 
 
@@ -148,6 +148,25 @@ async def test_long_output_is_answered_by_head_and_tail_with_the_middle_counted(
     assert result.output_file is not None
     assert not result.output_file.startswith(await say(sandbox, "pwd") + "/")
     assert await say(sandbox, f"wc -c < {result.output_file}") == str(len(whole))
+
+
+async def test_stdout_and_stderr_are_kept_apart_where_that_is_asked(sandbox: Sandbox) -> None:
+    said: list[bytes] = []
+    text = "echo out; echo err >&2; sleep 0.2; echo more; seq 1 100000 >&2; exit 3"
+    result = await sandbox.exec(Command(text=text, apart=True, timeout_s=WAIT_S), on_output=said.append)
+    whole = b"err\n" + b"".join(b"%d\n" % number for number in range(1, 100_001))
+    assert (result.exit_code, result.head + result.tail, result.omitted_bytes) == (3, b"out\nmore\n", 0)
+    assert b"".join(said) == b"out\nmore\n"
+    stderr = result.stderr
+    assert stderr is not None
+    assert whole.startswith(stderr.head)
+    assert whole.endswith(stderr.tail)
+    assert len(stderr.head) + stderr.omitted_bytes + len(stderr.tail) == len(whole)
+    assert len(stderr.head) + len(stderr.tail) < 100_000
+    together = await sandbox.exec(Command(text="echo out; echo err >&2"))
+    assert (together.head, together.stderr) == (b"out\nerr\n", None)
+    with pytest.raises(InvalidArgument):
+        await sandbox.exec(Command(text="true", apart=True, terminal=TerminalSize()))
 
 
 async def test_output_is_given_while_it_is_printed(sandbox: Sandbox) -> None:

@@ -51,6 +51,9 @@ class Command:
 
     With a `terminal` of its own it reads what is typed there: first `stdin`, then what `send_input` brings. A key is
     its byte, as 3 is Ctrl-C; the end of input is Ctrl-D. What it prints is what a terminal is told, escapes and all.
+
+    Where stdout and stderr are to be kept `apart`, which a terminal cannot, all that is told of output but
+    `CommandResult.stderr` is of stdout.
     """
 
     text: str
@@ -60,6 +63,16 @@ class Command:
     stdin: bytes | None = None
     interactive: bool = False
     terminal: TerminalSize | None = None
+    apart: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Printed:
+    """The first and last bytes of one output; `omitted_bytes` were printed between them."""
+
+    head: bytes
+    tail: bytes
+    omitted_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +84,7 @@ class CommandResult:
     `omitted_bytes` were printed between them. `output_file` names a file in the sandbox, outside the workspace, that
     holds more of it. `ports` listen at that moment, whoever opened them. `notes` are what the provider has to say of
     it, such as a connection that it refused meanwhile. `process_id` is empty where the state is LOST.
+    `stderr` is given where it was to be kept apart.
     """
 
     process_id: str
@@ -83,6 +97,7 @@ class CommandResult:
     output_file: str | None
     ports: frozenset[int]
     notes: Sequence[str] = ()
+    stderr: Printed | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from vaporform_mcp.sandboxes.base import (
     Command,
     CommandResult,
     OutputChunk,
+    Printed,
     ProcessStatus,
     RunState,
     TerminalSize,
@@ -44,6 +45,7 @@ class Commands(Asking):
             "env": dict(command.env),
             "timeout_s": command.timeout_s,
             "interactive": command.interactive,
+            "apart": command.apart,
             "terminal": None if command.terminal is None else _cells(command.terminal),
         }
 
@@ -97,6 +99,7 @@ class Commands(Asking):
 
     def _result(self, command: Command, answer: Fields, data: bytes, began: float) -> CommandResult:
         status = self._status(answer.object("process"))
+        stderr, data = _stderr_in(answer.object("stderr"), data) if command.apart else (None, data)
         head_bytes = answer.number("head_bytes")
         if not 0 <= head_bytes <= len(data):
             raise Malformed("head_bytes")
@@ -111,6 +114,7 @@ class Commands(Asking):
             output_file=None if answer.is_null("output_file") else answer.text("output_file"),
             ports=answer.ports("ports"),
             notes=self._notes(command, status.exit_code, began),
+            stderr=stderr,
         )
 
     async def processes(self) -> Sequence[ProcessStatus]:
@@ -213,6 +217,16 @@ class Commands(Asking):
             output_bytes=process.number("output_bytes"),
             terminal=_size_of(process),
         )
+
+
+def _stderr_in(told: Fields, data: bytes) -> tuple[Printed, bytes]:
+    """What the answer's end has of stderr, and what comes before it."""
+    head, tail = told.number("head_bytes"), told.number("tail_bytes")
+    start = len(data) - head - tail
+    if min(head, tail, start) < 0:
+        raise Malformed("stderr")
+    omitted = told.number("total") - head - tail
+    return Printed(head=data[start : start + head], tail=data[start + head :], omitted_bytes=omitted), data[:start]
 
 
 def _size_of(process: Fields) -> TerminalSize | None:

@@ -88,9 +88,11 @@ class Commands:
         confirm: bool,
         unlisted: bool = False,
         size: tuple[int, int] | None = None,
+        apart: bool = False,
     ) -> Process:
         """Begin a command. It is in the table at once, unless `unlisted`; `on_failed` tells if it could not be
-        started, and with `confirm` `on_start` that it has been. With a `size`, of columns and rows, it has a terminal.
+        started, and with `confirm` `on_start` that it has been. With a `size`, of columns and rows, it has a terminal;
+        `apart`, its stderr is kept for itself.
         """
         if len(self._by_keeper) >= self._config.max_processes:
             raise Refused(
@@ -105,6 +107,7 @@ class Commands:
             env={**self._config.env, **({} if size is None else IN_A_TERMINAL), **env},
             stdin=stdin,
             confirm=confirm,
+            apart=apart,
         )
         terminal = None if size is None else Terminal(*size)
         keeper = self._order(order, terminal)
@@ -112,6 +115,8 @@ class Commands:
             self._count += 1
         number = UNLISTED if unlisted else str(self._count)
         log = OutputLog(f"{self._config.spool_dir}/{number}.log")
+        if not apart:
+            keeper.close_errors()
         process = Process(self._loop, number, command, log, keeper, terminal)
         if not stdin and terminal is None:
             keeper.close_input()

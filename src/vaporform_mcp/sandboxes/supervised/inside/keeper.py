@@ -61,13 +61,21 @@ class Order:
     """What a keeper is to run: `program`, a shell, with `command`.
 
     `env` is all of the command's environment. With `stdin` it reads from the pipe. `confirm` asks for a report when
-    it has started.
+    it has started, `apart` for its stderr in a pipe of its own.
     """
 
-    __slots__ = ("command", "confirm", "cwd", "env", "program", "stdin")
+    __slots__ = ("apart", "command", "confirm", "cwd", "env", "program", "stdin")
 
     def __init__(
-        self, *, program: str, command: str, cwd: str, env: Mapping[str, str], stdin: bool, confirm: bool
+        self,
+        *,
+        program: str,
+        command: str,
+        cwd: str,
+        env: Mapping[str, str],
+        stdin: bool,
+        confirm: bool,
+        apart: bool = False,
     ) -> None:
         self.program = program
         self.command = command
@@ -75,24 +83,25 @@ class Order:
         self.env = env
         self.stdin = stdin
         self.confirm = confirm
+        self.apart = apart
 
     def encode(self) -> bytes:
-        return json.dumps([self.program, self.command, self.cwd, self.env, self.stdin, self.confirm]).encode()
+        return json.dumps({name: getattr(self, name) for name in self.__slots__}).encode()
 
     @staticmethod
     def decode(message: bytes) -> Order:
-        program, command, cwd, env, stdin, confirm = json.loads(message)
-        return Order(program=program, command=command, cwd=cwd, env=env, stdin=stdin, confirm=confirm)
+        return Order(**json.loads(message))
 
 
 class Keeper:
     """The supervisor's side of one keeper. The descriptors are its own; -1 where closed."""
 
-    __slots__ = ("_channel", "input", "output", "pid")
+    __slots__ = ("_channel", "errors", "input", "output", "pid")
 
-    def __init__(self, pid: int, channel: socket.socket, output: int, stdin: int) -> None:
+    def __init__(self, pid: int, channel: socket.socket, output: int, stdin: int, errors: int) -> None:
         self.pid = pid
         self.output = output
+        self.errors = errors
         self.input = stdin
         self._channel = channel
 
@@ -130,11 +139,17 @@ class Keeper:
             os.close(self.output)
             self.output = -1
 
+    def close_errors(self) -> None:
+        if self.errors >= 0:
+            os.close(self.errors)
+            self.errors = -1
+
     def close(self) -> None:
         """Let go of everything; safe to call twice. A keeper that was told nothing ends by this."""
         self._channel.close()
         self.close_input()
         self.close_output()
+        self.close_errors()
 
 
 def fork_keeper(
@@ -152,11 +167,12 @@ def fork_keeper(
     supervisor = os.getpid()
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     opened: list[int] = []
+    errors = error_end = -1
     try:
         if terminal is None:
-            opened += os.pipe()
-            opened += os.pipe()
-            output, write_end, read_end, stdin = opened
+            for _ in range(3):
+                opened += os.pipe()
+            output, write_end, read_end, stdin, errors, error_end = opened
         else:
             # Each is watched for itself, and closed by whoever is done with it.
             output, stdin = terminal.near, os.dup(terminal.near)
@@ -172,27 +188,29 @@ def fork_keeper(
     if pid == 0:
         try:
             unwanted = None if bereaved is None else mind(supervisor, bereaved)
-            _keep(theirs, read_end, write_end, limits, order, unwanted, in_terminal=terminal is not None)
+            _keep(theirs, read_end, write_end, error_end, limits, order, unwanted, in_terminal=terminal is not None)
         except BaseException as error:  # noqa: BLE001  # nothing of this process may go on as a second supervisor
             sys.excepthook(type(error), error, error.__traceback__)
         finally:
             os._exit(70)
     theirs.close()
     if terminal is None:
-        os.close(write_end)
-        os.close(read_end)
+        for each in (write_end, read_end, error_end):
+            os.close(each)
+        os.set_blocking(errors, False)
     else:
         terminal.let_go()
     ours.setblocking(False)
     os.set_blocking(output, False)
     os.set_blocking(stdin, False)
-    return Keeper(pid, ours, output, stdin)
+    return Keeper(pid, ours, output, stdin, errors)
 
 
 def _keep(
     channel: socket.socket,
     read_end: int,
     write_end: int,
+    error_end: int,
     limits: Mapping[str, int],
     order: Order | None,
     unwanted: Callable[[], None] | None,
@@ -208,7 +226,7 @@ def _keep(
     for number in _DEFAULT:
         signal.signal(number, signal.SIG_DFL)
     gc.disable()
-    close_all_but({channel.fileno(), read_end, write_end})
+    close_all_but({channel.fileno(), read_end, write_end, error_end})
     become_subreaper()
     apply_limits(limits)
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
@@ -220,14 +238,16 @@ def _keep(
                 unwanted()
             os._exit(0)
         order = Order.decode(message)
-    main = _start(channel, order, read_end if order.stdin or in_terminal else null, write_end, in_terminal=in_terminal)
+    ends = (read_end if order.stdin else null, write_end, error_end if order.apart else write_end)
+    main = _start(channel, order, ends, in_terminal=in_terminal)
     # Copies of the ends kept here would hide from either side that the other is done.
-    for each in {read_end, write_end, null}:
+    for each in {read_end, write_end, error_end, null} - {-1}:
         os.close(each)
     _reap(channel, main)
 
 
-def _start(channel: socket.socket, order: Order, stdin: int, output: int, *, in_terminal: bool) -> int:
+def _start(channel: socket.socket, order: Order, ends: tuple[int, int, int], *, in_terminal: bool) -> int:
+    """`ends` are its stdin, stdout and stderr; of a terminal the second is all three."""
     try:
         os.chdir(order.cwd)
     except OSError as error:
@@ -237,9 +257,9 @@ def _start(channel: socket.socket, order: Order, stdin: int, output: int, *, in_
     command = " " + order.command if order.command[:1] in {"-", "+"} else order.command
     try:
         if in_terminal:
-            pid = spawn(order.program, _arguments(order.program, command), order.env, output, _IGNORED)
+            pid = spawn(order.program, _arguments(order.program, command), order.env, ends[1], _IGNORED)
         else:
-            pid = _spawn(order.program, command, order.env, stdin, output)
+            pid = _spawn(order.program, command, order.env, ends)
     except OSError as error:
         channel.send(REPORT.pack(CANNOT_START, error.errno or 0))
         os._exit(0)
@@ -248,16 +268,12 @@ def _start(channel: socket.socket, order: Order, stdin: int, output: int, *, in_
     return pid
 
 
-def _spawn(program: str, command: str, env: Mapping[str, str], stdin: int, output: int) -> int:
+def _spawn(program: str, command: str, env: Mapping[str, str], ends: tuple[int, int, int]) -> int:
     return os.posix_spawn(
         program,
         _arguments(program, command),
         env,
-        file_actions=[
-            (os.POSIX_SPAWN_DUP2, stdin, 0),
-            (os.POSIX_SPAWN_DUP2, output, 1),
-            (os.POSIX_SPAWN_DUP2, output, 2),
-        ],
+        file_actions=[(os.POSIX_SPAWN_DUP2, end, target) for target, end in enumerate(ends)],
         setsid=True,
         setsigmask=[],
         setsigdef=_IGNORED,
@@ -278,7 +294,7 @@ def _rehearse(null: int) -> None:
     order = Order.decode(order.encode())
     try:
         os.chdir(order.cwd)
-        _spawn(order.program, order.command, order.env, null, null)
+        _spawn(order.program, order.command, order.env, (null, null, null))
     except OSError:
         REPORT.pack(ENDED, 0)
     try:

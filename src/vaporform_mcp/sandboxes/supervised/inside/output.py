@@ -15,8 +15,8 @@ class OutputLog:
     """Offsets count bytes from the first one printed. `spool_path` is the file's, once there is one.
 
     The file holds the first `SPOOL_BYTES` and is begun when more than `INLINE_BYTES` were printed. It lies where
-    commands can reach it, so it is never trusted to hold what was written to it; where it cannot be written, there
-    is none.
+    commands can reach it, so it is never trusted to hold what was written to it; where it cannot be written, or has no
+    name, there is none.
     """
 
     __slots__ = ("_head", "_ring", "_spool", "_spool_name", "_spooled", "_spooling", "spool_path", "total")
@@ -29,7 +29,7 @@ class OutputLog:
         self._spool_name = spool_name
         self._spool = -1
         self._spooled = 0
-        self._spooling = True
+        self._spooling = bool(spool_name)
 
     def append(self, data: bytes) -> None:
         room = INLINE_BYTES - len(self._head)

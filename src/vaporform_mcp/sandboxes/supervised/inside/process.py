@@ -12,6 +12,7 @@ import time
 from .keeper import CANNOT_ENTER, CANNOT_START, ENDED, STARTED
 from .kernel import kill_below, send_signal, terminate_below
 from .loop import WRITE
+from .output import OutputLog
 from .terminal import END_OF_INPUT
 
 __all__ = ["EXITED", "KILLED", "RUNNING", "TIMED_OUT", "Process"]
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
     from .keeper import Keeper
     from .loop import Loop, Timer
-    from .output import OutputLog
     from .terminal import Terminal
 
 RUNNING = "running"
@@ -53,7 +53,7 @@ class Process:
     `gone` means that nothing of it is left; `orphaned`, that its keeper is no longer there to find it by. Callbacks:
     `on_output` with what was printed; `on_start` if it was asked to confirm, or `on_failed` with an errno and whether
     it was the folder's; `on_settled` and `on_gone`. All but the first are called once at most; they may change the
-    lists.
+    lists. `errors` is what it printed to stderr, where that is kept apart; `on_output` is not told of it.
     """
 
     def __init__(
@@ -63,6 +63,7 @@ class Process:
         self.terminal = terminal
         self.command = command
         self.log = log
+        self.errors = None if keeper.errors < 0 else OutputLog("")
         self.keeper = keeper
         self.state = RUNNING
         self.exit_code: int | None = None
@@ -87,6 +88,8 @@ class Process:
         self._input = bytearray()
         self._input_eof = False
         loop.watch(keeper.output, self._printed)
+        if self.errors is not None:
+            loop.watch(keeper.errors, self._complained)
         loop.watch(keeper.channel, self._reported)
 
     @property
@@ -182,9 +185,12 @@ class Process:
         self._loop.unwatch(self.keeper.channel)
         self._close_input()
         self._drain()
-        self._loop.unwatch(self.keeper.output)
+        for descriptor in (self.keeper.output, self.keeper.errors):
+            self._loop.unwatch(descriptor)
         self.keeper.close()
         self.log.shrink()
+        if self.errors is not None:
+            self.errors.shrink()
         _call(self.on_gone)
 
     def _settle(self) -> None:
@@ -213,18 +219,19 @@ class Process:
             if len(self._read(READ_BYTES)) < READ_BYTES:
                 return
 
+    def _complained(self) -> None:
+        for _ in range(READS_A_TURN):
+            if len(self._read_errors(READ_BYTES)) < READ_BYTES:
+                return
+
     def _drain(self) -> None:
-        """Take what is in the pipe at this moment; of a writer that goes on, no more than that."""
-        if self.keeper.output < 0:
-            return
+        """Take what is in the pipes at this moment; of a writer that goes on, no more than that."""
         if self.terminal is not None:
             self._read_terminal()
             return
-        count = bytearray(4)
-        fcntl.ioctl(self.keeper.output, termios.FIONREAD, count)
-        left = int.from_bytes(count, sys.byteorder)
-        while left > 0 and (data := self._read(min(left, READ_BYTES))):
-            left -= len(data)
+        for descriptor, read in ((self.keeper.output, self._read), (self.keeper.errors, self._read_errors)):
+            if descriptor >= 0:
+                _take(descriptor, read)
 
     def _read_terminal(self) -> None:
         """What it holds, which it does not count right; of a writer that goes on, so much at a time."""
@@ -248,6 +255,21 @@ class Process:
         self.log.append(data)
         for callback in tuple(self.on_output):
             callback(data)
+        return data
+
+    def _read_errors(self, limit: int) -> bytes:
+        if self.errors is None or self.keeper.errors < 0:
+            return b""
+        try:
+            data = os.read(self.keeper.errors, limit)
+        except BlockingIOError:
+            return b""
+        except OSError:
+            data = b""
+        if not data:
+            self._loop.unwatch(self.keeper.errors)
+            self.keeper.close_errors()
+        self.errors.append(data)
         return data
 
     # What it reads ---------------------------------------------------------------------------------------------
@@ -300,3 +322,11 @@ def _call(callbacks: list[Callable[[], None]]) -> None:
     """Each once: one that is taken out of the list by an earlier one is not called any more."""
     while callbacks:
         callbacks.pop(0)()
+
+
+def _take(pipe: int, read: Callable[[int], bytes]) -> None:
+    count = bytearray(4)
+    fcntl.ioctl(pipe, termios.FIONREAD, count)
+    left = int.from_bytes(count, sys.byteorder)
+    while left > 0 and (data := read(min(left, READ_BYTES))):
+        left -= len(data)

@@ -82,6 +82,10 @@ class Runs:
         timeout_s, wait_s = request.seconds("timeout_s"), request.seconds("wait_s")
         interactive, until_port, stream = (request.flag(name) for name in ("interactive", "until_port", "stream"))
         size = request.size("terminal")
+        if size is not None and request.flag("apart"):
+            raise Refused(
+                "invalid_argument", "what is printed in a terminal cannot be kept apart", "Ask for one of both."
+            )
         _check_text(command, cwd, env)
         if key:
             self._begin_keyed(key, request, command, cwd, env, timeout_s, size, interactive=interactive)
@@ -118,6 +122,7 @@ class Runs:
             confirm=confirmed,
             unlisted=request.flag("unlisted"),
             size=size,
+            apart=request.flag("apart"),
         )
         self._keyed.add(key, process, before, confirmed=confirmed)
         if timeout_s is not None:
@@ -162,6 +167,7 @@ class Runs:
             confirm=wait_s is not None and wait_s < CONFIRM_S,
             unlisted=request.flag("unlisted"),
             size=size,
+            apart=request.flag("apart"),
         )
         if timeout_s is not None:
             process.limit_time(timeout_s)
@@ -188,7 +194,13 @@ class Runs:
             "output_file": process.log.spool_path,
             "ports": sorted(self._ports()),
         }
-        return fields, head + tail
+        data = head + tail
+        if process.errors is not None:
+            ends = process.errors.ends()
+            kept = [len(end) for end in ends]
+            fields["stderr"] = {"head_bytes": kept[0], "tail_bytes": kept[1], "total": process.errors.total}
+            data += b"".join(ends)
+        return fields, data
 
     def _refuse(self, run: Run, error: int, cwd: str) -> None:
         """It could not be started: answer why, and keep nothing of it."""

@@ -21,7 +21,7 @@ op       request (bytes)                                              ok (bytes)
 ======== ============================================================ ==============================================
 run      command, cwd, env, timeout_s|null, wait_s|null, until_port,  process, omitted_bytes, head_bytes,
          stream, interactive, unlisted, terminal: [columns, rows]|    output_file|null, ports (head, then tail)
-         null (stdin; without bytes: closed)
+         null, apart (stdin; without bytes: closed)                   stderr: {head_bytes, tail_bytes, total}
 join     key, wait_s, last, offset|null, settle_s, until_port,        process, full; of a full one as of run; with
          lease_s|null                                                 offset next_offset, chunk_bytes (then output)
 cancel   target: the id of a run that has not replied; or key         {}; the run replies too, state killed
@@ -69,6 +69,8 @@ it, and its output is what a terminal would be told to show.
 
 A request with `once`, a key of the server's, is done once: asked again, also by another connection, it is answered as
 the first was, as long as that is among the last answers of such requests that the supervisor keeps.
+
+Of a run that keeps its outputs `apart`, head, tail, events and `output` are of stdout; stderr's head and tail follow.
 
 An `unlisted` run is one of the server's own: no `list` shows it, and no other request finds it. The path that a
 `write` or `commit` answers with is where the file really lies, after every symlink. `expected` is the stat of the file

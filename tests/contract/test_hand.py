@@ -102,11 +102,17 @@ def test_after_a_supervisor_that_was_killed_another_starts_and_is_told_from_it(m
     assert len(frames) == 1, "one of another start than was expected is asked nothing"
 
 
-def test_what_has_a_key_is_done_once(machine: Machine) -> None:
-    append = ({"op": "run", "command": "echo x >> file"}, b"")
+def test_what_is_asked_with_a_file_can_be_asked_again_until_that_is_said_to_be_heard(machine: Machine) -> None:
+    machine.ask(({"op": "info"}, b""))
+    run: Mapping[str, JsonValue] = {"id": 1, "op": "run", "command": "cat >> file", "key": "one", "wait_s": 20}
+    (machine.state / "staged").mkdir()
+    staged = machine.state / "staged" / "requests"
+    staged.write_bytes(zlib.compress(head_of({**run, "last": True}, 200_000) + bytes(200_000)))
     for _ in range(2):
-        assert len(machine.ask(append, key="once")) > 1
-    assert (machine.workspace / "file").read_text() == "x\n"
+        assert "ok" in machine.ask(requests=str(staged))[-1].fields
+    assert (machine.workspace / "file").stat().st_size == 200_000
+    machine.ask(({"op": "info"}, b""), heard=[str(staged)])
+    assert not staged.exists()
 
 
 def test_one_request_is_answered_after_the_other_until_one_is_refused(machine: Machine) -> None:
@@ -130,13 +136,29 @@ def test_an_upload_is_put_together_from_files_that_are_then_gone(machine: Machin
     for part in parts:
         part.write_bytes(os.urandom(1_500_000))
     whole = b"".join(part.read_bytes() for part in parts)
-    machine.ask(
+    asked: list[tuple[Mapping[str, JsonValue], bytes]] = [
         ({"op": "open", "path": "large", "mode": None, "expected": None}, b""),
         ({"op": "append", "upload": "opened", "parts": [str(part) for part in parts]}, b""),
-        ({"op": "commit", "upload": "opened", "abort": False}, b""),
-    )
+        ({"op": "commit", "upload": "opened", "abort": False, "once": "one"}, b""),
+    ]
+    committed = machine.ask(*asked)[-1].fields.object("ok").items("stat")
     assert (machine.workspace / "large").read_bytes() == whole
     assert not any(part.exists() for part in parts)
+    assert machine.ask(*asked)[-1].fields.object("ok").items("stat") == committed, (
+        "asked again, it is told what was done"
+    )
+
+
+def test_an_upload_whose_parts_were_lost_on_the_way_puts_nothing_in_place(machine: Machine) -> None:
+    machine.ask(({"op": "info"}, b""))
+    (machine.state / "part-0").write_bytes(b"half")
+    frames = machine.ask(
+        ({"op": "open", "path": "large", "mode": None, "expected": None}, b""),
+        ({"op": "append", "upload": "opened", "parts": [str(machine.state / f"part-{at}") for at in range(2)]}, b""),
+        ({"op": "commit", "upload": "opened", "abort": False, "once": "one"}, b""),
+    )
+    assert frames[-1].fields.object("error").text("code") == "not_found"
+    assert list(machine.workspace.iterdir()) == []
 
 
 def test_a_supervisor_that_cannot_start_says_why(machine: Machine) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 
 import anyio
@@ -9,8 +10,16 @@ import pytest
 
 from tests.contract.sandboxes import no_phase, until
 from tests.fault.daytona import Scene, open_scene, say
-from vaporform_mcp.errors import SandboxLost, SandboxUnavailable
-from vaporform_mcp.sandboxes.base import Command, CommandResult, FileStat, FileWrite, RunState
+from vaporform_mcp.errors import LimitReached, SandboxLost, SandboxUnavailable
+from vaporform_mcp.sandboxes.base import (
+    Command,
+    CommandResult,
+    FileContent,
+    FileFault,
+    FileStat,
+    FileWrite,
+    RunState,
+)
 from vaporform_mcp.sandboxes.daytona.sandbox import DaytonaSandbox
 from vaporform_mcp.types import Spec, WorkspacePath
 
@@ -64,6 +73,42 @@ async def test_a_write_whose_answer_is_lost_is_no_conflict_with_itself(scene: Sc
     (done,) = await sandbox.write_files([FileWrite(path=FILE, content=b"two", expected=before.stat)])
     assert isinstance(done, FileStat), done
     assert await say(sandbox, "cat file") == "two"
+
+
+async def test_a_large_request_whose_answer_is_lost_is_answered_and_leaves_nothing_behind(
+    scene: Scene, sandbox: DaytonaSandbox
+) -> None:
+    scene.service.fault("execute", drop="after")
+    given = os.urandom(300_000)
+    result = await sandbox.exec(Command(text="wc -c; echo x >> ran; wc -l < ran", stdin=given, timeout_s=30))
+    assert result.head.split() == [b"300000", b"1"]
+    names = [WorkspacePath(f"folder/{os.urandom(40).hex()}") for _ in range(3_000)]
+    scene.service.fault("execute", drop="after")
+    assert await sandbox.stat_files(names) == [None] * 3_000
+    content = os.urandom(1_000_000)
+    for _ in range(3):
+        await written(sandbox, content)
+        (read,) = await sandbox.read_files([FILE], max_bytes=len(content))
+        assert isinstance(read, FileContent), read
+        assert read.content == content
+    assert await say(sandbox, "ls ~/.vaporform/staged | wc -l") == "0"
+
+
+async def test_a_full_disk_is_told_as_such(scene: Scene) -> None:
+    sandbox = await scene.acquire(Spec(provider="daytona", image="small-disk:1"))
+    content = os.urandom(1_000_000)
+    await written(sandbox, content)
+    assert "full" in await say(sandbox, "head -c 20M /dev/zero 2>/dev/null > big || echo full")
+    (new,) = await sandbox.write_files([FileWrite(path=WorkspacePath("new"), content=b"new")])
+    assert isinstance(new, FileFault), new
+    assert isinstance(new.error, LimitReached)
+    with pytest.raises(LimitReached, match=r"full|no space"):
+        await sandbox.write_files([FileWrite(path=WorkspacePath("new"), content=content)])
+    with pytest.raises(LimitReached, match="full"):  # the answer is too long to be printed
+        await sandbox.read_files([FILE], max_bytes=len(content))
+    assert await say(sandbox, "echo still") == "still"
+    await sandbox.remove_files([WorkspacePath("big")])
+    await written(sandbox, content)
 
 
 @pytest.mark.parametrize("route", ["upload_files", "download_files"])

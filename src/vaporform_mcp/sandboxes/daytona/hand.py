@@ -8,6 +8,7 @@ import json
 import re
 import secrets
 import zlib
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -28,6 +29,8 @@ INLINE_BYTES = 512 * 1024
 """What a command prints of an answer at most, packed; more is left in a file and fetched."""
 
 MAX_ANSWER_BYTES = 512 * 1024 * 1024
+HEARD = 1024
+HEARD_AT_ONCE = 64
 INSTALLS = 3
 TRIES = 3
 
@@ -82,6 +85,8 @@ class Hand:
         self.reach = reach
         self.note: Note | None = None
         self.mark: str | None = None
+        # What lies in the sandbox and served its purpose; what is asked next has it removed.
+        self._heard: deque[str] = deque(maxlen=HEARD)
         self._config: Mapping[str, JsonValue] = {
             "workspace": workspace_id,
             "epoch": epoch,
@@ -98,15 +103,14 @@ class Hand:
         *,
         within_s: float,
         expected: int | None = None,
-        key: str = "",
         sync: bool = False,
         renews: bool = False,
     ) -> Sequence[Frame]:
         """Events and replies to the requests, in order; after one that was refused none was asked.
 
-        They are asked anew where it is not known what became of them: so reading is safe, and what changes something
-        goes with a `key`, under which it is done once. With `expected` only the supervisor of that start is asked.
-        `renews` asks for one of this server's own code, where one of another version's can be replaced unnoticed.
+        They are asked anew where it is not known what became of them: what changes something has to be asked as `once`.
+        With `expected` only the supervisor of that start is asked. `renews` asks for one of this server's own code,
+        where one of another version's can be replaced unnoticed.
 
         Raises:
             OtherStart: it is another.
@@ -116,16 +120,24 @@ class Hand:
             "expected": expected,
             "inline": INLINE_BYTES,
             "within_s": within_s,
-            "key": key,
             "sync": sync,
             "renews": renews,
             "mark": self.mark,
+            "heard": [self._heard.popleft() for _ in range(min(len(self._heard), HEARD_AT_ONCE))],
             "config": self._config,
         }
         frames = b"".join(
             _framed({"id": number, "op": one.op, **one.fields}, one.data) for number, one in enumerate(requests, 1)
         )
-        argument = await self._argument(orders, frames)
+        argument, staged = await self._argument(orders, frames)
+        try:
+            return await self._asked(argument, within_s, expected)
+        finally:
+            # A hand that is still at it opened its requests long since, or is one too many.
+            if staged:
+                self._heard.append(staged)
+
+    async def _asked(self, argument: str, within_s: float, expected: int | None) -> Sequence[Frame]:
         is_certain = True
         garbled: Malformed | None = None
         for _ in range(TRIES):
@@ -151,16 +163,17 @@ class Hand:
             garbled, is_certain = None, False
         raise garbled or LostMeanwhile
 
-    async def _argument(self, orders: dict[str, JsonValue], frames: bytes) -> str:
+    async def _argument(self, orders: dict[str, JsonValue], frames: bytes) -> tuple[str, str]:
+        """And the file in the sandbox that it names, if any."""
         packed = _packed(_framed(orders, b"") + frames)
         if len(packed) <= ARGUMENT_BYTES:
-            return packed
+            return packed, ""
         if self.note is None:
             await self.ask([Asked(op="info")], within_s=30)
         assert self.note is not None  # noqa: S101  # an answer has it
         path = f"{self.note.state}/staged/{secrets.token_hex(8)}"
         await self.reach.upload({path: zlib.compress(frames, 1)})
-        return _packed(_framed({**orders, "requests": path}, b""))
+        return _packed(_framed({**orders, "requests": path}, b"")), path
 
     async def _run(self, argument: str, within_s: float) -> Printed:
         """Run the hand, brought there first where it is not there yet."""
@@ -194,6 +207,7 @@ class Hand:
         size, checksum, where = found[-1].groups()
         if where.startswith("@"):
             packed = await self.reach.download(where[1:])
+            self._heard.append(where[1:])
         else:
             packed = base64.b64decode(where)
         answer = _unpacked(packed or b"", int(size))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from vaporform_mcp.errors import SandboxLost
 from vaporform_mcp.sandboxes.daytona.hand import Asked, Hand
@@ -16,8 +17,8 @@ from vaporform_mcp.sandboxes.supervised.inside.wire import FLUSHED_FILES
 
 __all__ = ["Handle", "replies_in"]
 
-_CHANGE = frozenset({"write", "remove", "commit", "end"})
-"""Asked anew, these would do it twice, or fail at what they did themselves."""
+_ONCE = frozenset({"write", "remove", "commit", "end", "input", "exchange"})
+"""Asked anew, these would do it twice, or fail at what they did themselves: so each goes with a key of its own."""
 
 _OF_A_START = frozenset({"run", "join", "cancel", "wait", "output", "input", "resize", "stop", "exchange", "hang_up"})
 """These are about what one supervisor alone knows."""
@@ -102,17 +103,13 @@ class Handle(Asking):
         renews: bool = False,
     ) -> Sequence[Frame]:
         self.check()
-        changes = any(one.op in _CHANGE or one.op in {"input", "exchange"} for one in requests)
+        keyed = [
+            replace(one, fields={**one.fields, "once": uuid.uuid4().hex}) if one.op in _ONCE else one
+            for one in requests
+        ]
         many = any(one.op == "commit" or _is_large_batch(one) for one in requests)
         try:
-            return await self._hand.ask(
-                requests,
-                within_s=within_s,
-                expected=expected,
-                key=uuid.uuid4().hex if changes else "",
-                sync=many,
-                renews=renews,
-            )
+            return await self._hand.ask(keyed, within_s=within_s, expected=expected, sync=many, renews=renews)
         except LostMeanwhile:
             raise  # it may have been its supervisor alone
         except SandboxLost:

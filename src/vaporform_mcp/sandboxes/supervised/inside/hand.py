@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -15,6 +16,7 @@ import sys
 import time
 import zlib
 
+from .faults import refusal
 from .frames import encode_frame
 from .receiving import Failed, exactly
 from .starting import attach
@@ -30,11 +32,14 @@ if TYPE_CHECKING:
 READY = "vaporform-answer"
 """Begins the line that holds the answer: then how many bytes it has unpacked, their CRC-32, and they, or their file."""
 
-ANSWERS = "answers"
 STAGED = "staged"
-MAX_KEPT = 64
-KEPT_S = 900.0
+KEPT_S = 3600.0
+"""What lies there for so long was forgotten by a server that ended."""
+
 CHUNK_BYTES = 1024 * 1024
+
+NO_UPLOAD = -1
+"""A number that no upload has."""
 
 
 class Orders:
@@ -42,9 +47,9 @@ class Orders:
 
     `config` is for a supervisor that has to be started, and `expected`, where it is given, how many starts there were
     when the server last looked: of another supervisor nothing is asked. `within_s` bounds every wait for an answer.
-    `inline` bounds the answer that is printed, packed; a longer one is left in a file. What is asked with a `key` is
-    done once: asked again, it is answered as it was. With `sync` what was written is on the disk before the answer.
-    Marks before `mark` are of no more use; None leaves them.
+    `inline` bounds the answer that is printed, packed; a longer one is left in a file. `requests` names the file of
+    requests that were too long for the argument. `heard` names files of answers and requests that have served. With
+    `sync` what was written is on the disk before the answer. Marks before `mark` are of no more use; None leaves them.
 
     With `renews` a supervisor of other code than ours is replaced, where nobody would miss it.
     """
@@ -53,10 +58,11 @@ class Orders:
         self.expected = fields.get("expected")
         self.inline = int(str(fields["inline"]))
         self.within_s = float(str(fields["within_s"]))
-        self.key = str(fields.get("key") or "")
         self.sync = fields.get("sync") is True
         self.mark = fields.get("mark")
         self.requests = fields.get("requests")
+        heard = fields.get("heard")
+        self.heard = [str(each) for each in heard] if isinstance(heard, list) else []  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
         self.renews = fields.get("renews") is True
         config = fields["config"]
         self.config: dict[str, object] = {**config} if isinstance(config, dict) else {}  # pyright: ignore[reportUnknownVariableType]  # JSON's keys are text
@@ -67,25 +73,15 @@ def main(argument: str) -> None:
     os.chdir(os.path.dirname(archive))  # also since the path of a socket has to be short
     frames = list(_frames(zlib.decompress(base64.b64decode(argument))))
     orders = Orders(frames[0][0])
-    if orders.key:
-        os.makedirs(ANSWERS, mode=0o700, exist_ok=True)
-        with open(f"{ANSWERS}/{orders.key}", "a+b") as kept:
-            # A first asking that is still at work is waited for.
-            fcntl.flock(kept.fileno(), fcntl.LOCK_EX)
-            kept.seek(0)
-            answer = kept.read()
-            if not answer:
-                answer, is_whole = _answer(archive, orders, frames[1:])
-                kept.write(answer if is_whole else b"")
-    else:
-        answer, _ = _answer(archive, orders, frames[1:])
+    answer = _answer(archive, orders, frames[1:])
     _print(answer, orders)
 
 
-def _answer(archive: str, orders: Orders, requests: list[tuple[dict[str, object], bytes]]) -> tuple[bytes, bool]:
-    """The frames of the answer, and whether there are all that there will be."""
+def _answer(archive: str, orders: Orders, requests: list[tuple[dict[str, object], bytes]]) -> bytes:
+    """The frames of the answer. What came before anything went wrong stands; what did not come is not known."""
     answer = bytearray()
     try:
+        _tidy(orders)
         if isinstance(orders.requests, str):
             with open(orders.requests, "rb") as source:
                 requests = list(_frames(zlib.decompress(source.read())))
@@ -96,15 +92,12 @@ def _answer(archive: str, orders: Orders, requests: list[tuple[dict[str, object]
             _tell(connection, requests, answer)
         if orders.sync:
             os.sync()
-        _tidy(orders)
     except Failed as error:
         answer += encode_frame({"failed": str(error)})
     except (OSError, EOFError) as error:
-        # What came before it stands; what did not come is not known.
-        answer += encode_frame({"lost": str(error)})
-    else:
-        return bytes(answer), True
-    return bytes(answer), False
+        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        answer += encode_frame({"failed": "the sandbox's disk is full"} if full else {"lost": str(error)})
+    return bytes(answer)
 
 
 def _frames(raw: bytes) -> Iterator[tuple[dict[str, object], bytes]]:
@@ -123,35 +116,53 @@ def _tell(connection: socket.socket, requests: list[tuple[dict[str, object], byt
     """
     upload: object = None
     tunnel: object = None
-    for fields, data in requests:
-        if fields.get("upload") == "opened":
-            fields["upload"] = upload
-        if fields.get("tunnel") == "dialed":
-            fields["tunnel"] = tunnel
-        parts = fields.pop("parts", None)
-        if isinstance(parts, list):
-            reply = _append(connection, fields, [str(part) for part in parts])  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
-        else:
-            reply = _ask(connection, fields, data)
-        answer += reply
-        last = _last(reply)
-        if "error" in last:
-            return
-        if fields["op"] == "open":
-            upload = last["ok"]["upload"]
-        elif fields["op"] == "dial":
-            tunnel = last["ok"]["tunnel"]
+    with contextlib.ExitStack() as held:
+        for fields, data in requests:
+            if fields.get("upload") == "opened":
+                fields["upload"] = upload
+            if fields.get("tunnel") == "dialed":
+                fields["tunnel"] = tunnel
+            parts = fields.pop("parts", None)
+            if isinstance(parts, list):
+                reply = _append(connection, fields, [str(part) for part in parts], held)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+                if reply is None:
+                    upload = NO_UPLOAD
+                    continue
+            else:
+                reply = _ask(connection, fields, data)
+            answer += reply
+            last = _last(reply)
+            if "error" in last:
+                return
+            if fields["op"] == "open":
+                upload = last["ok"]["upload"]
+            elif fields["op"] == "dial":
+                tunnel = last["ok"]["tunnel"]
 
 
-def _append(connection: socket.socket, fields: dict[str, object], parts: list[str]) -> bytes:
-    reply = b""
-    for part in parts:
-        with open(part, "rb") as source:
+def _append(
+    connection: socket.socket, fields: dict[str, object], parts: list[str], held: contextlib.ExitStack
+) -> bytes | None:
+    """None where parts are gone: an earlier asking had them, and how that ended the supervisor tells of the commit.
+
+    The first part goes last, when all is done: by it an asking is waited for that is still at work.
+    """
+    reply = _ask(connection, fields, b"")
+    try:
+        for part in parts:
+            source = held.enter_context(open(part, "rb"))  # noqa: SIM115  # the stack closes it
+            if part is parts[0]:
+                fcntl.flock(source.fileno(), fcntl.LOCK_EX)
+                held.callback(_remove, part)
             while chunk := source.read(CHUNK_BYTES):
                 reply = _ask(connection, fields, chunk)
                 if "error" in _last(reply):
                     return reply
-        os.unlink(part)
+            if part is not parts[0]:
+                source.close()
+                os.unlink(part)
+    except FileNotFoundError:
+        return None
     return reply
 
 
@@ -162,17 +173,22 @@ def _last(reply: bytes) -> dict[str, dict[str, object]]:
 
 
 def _tidy(orders: Orders) -> None:
-    """Remove what nobody will ask for any more. Another hand may be at it too."""
-    if isinstance(orders.requests, str):
-        os.unlink(orders.requests)
-    if isinstance(orders.mark, str):
-        _tidy_marks(orders.mark)
-    for folder in (ANSWERS, STAGED):
-        if os.path.isdir(folder) and len(os.listdir(folder)) > MAX_KEPT:
-            for each in os.scandir(folder):
-                with contextlib.suppress(FileNotFoundError):
-                    if time.time() - each.stat().st_mtime > KEPT_S:
-                        os.unlink(each.path)
+    """Remove what nobody will ask for any more. Another hand may be at it too, and what cannot be removed stays."""
+    with contextlib.suppress(OSError):
+        if isinstance(orders.mark, str):
+            _tidy_marks(orders.mark)
+    for path in orders.heard:
+        _remove(path)
+    with contextlib.suppress(FileNotFoundError):
+        for each in os.scandir(STAGED):
+            with contextlib.suppress(OSError):
+                if time.time() - each.stat().st_mtime > KEPT_S:
+                    os.unlink(each.path)
+
+
+def _remove(path: str) -> None:
+    with contextlib.suppress(OSError):
+        os.unlink(path)
 
 
 def _tidy_marks(held: str) -> None:
@@ -206,10 +222,24 @@ def _print(answer: bytes, orders: Orders) -> None:
     packed = zlib.compress(answer, 1)
     where = base64.b64encode(packed).decode()
     if len(where) > orders.inline:
-        os.makedirs(STAGED, mode=0o700, exist_ok=True)
-        path = os.path.abspath(f"{STAGED}/answer-{os.getpid()}-{time.time_ns()}")
-        with open(path, "wb") as target:
-            target.write(packed)
-        where = "@" + path
+        try:
+            where = "@" + _stage(packed)
+        except OSError as error:
+            # That much can always be told.
+            said = encode_frame({"id": 1, "error": refusal(error, "the answer").fields()})
+            answer = b"".join(encode_frame(*frame) for frame in list(_frames(answer))[:1]) + said
+            where = base64.b64encode(zlib.compress(answer, 1)).decode()
     sys.stdout.write(f"\n{READY} {len(answer)} {binascii.crc32(answer):08x} {where}\n")
     sys.stdout.flush()
+
+
+def _stage(packed: bytes) -> str:
+    os.makedirs(STAGED, mode=0o700, exist_ok=True)
+    path = os.path.abspath(f"{STAGED}/answer-{os.getpid()}-{time.time_ns()}")
+    try:
+        with open(path, "wb") as target:
+            target.write(packed)
+    except OSError:
+        _remove(path)
+        raise
+    return path

@@ -12,7 +12,7 @@ __all__ = ["Request"]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from .connection import Connection
 
@@ -20,7 +20,10 @@ MAX_INTEGER = 2**63 - 1
 
 
 class Request:
-    """One request. The getters refuse, as invalid_argument, what is absent or of another type than asked for."""
+    """One request. The getters refuse, as invalid_argument, what is absent or of another type than asked for.
+
+    `on_answer` gets what it is answered with, also where nobody listens any more, and how many bytes that takes.
+    """
 
     def __init__(self, connection: Connection, fields: object, data: bytes) -> None:
         if not isinstance(fields, dict):
@@ -33,20 +36,27 @@ class Request:
         self.number = number
         self.op = op
         self.data = data
+        self.on_answer: Callable[[Mapping[str, object], bytes, int], None] | None = None
 
     # Answers ---------------------------------------------------------------------------------------------------
 
     def reply(self, ok: Mapping[str, object], data: bytes = b"", descriptors: Sequence[int] = ()) -> None:
-        fields: dict[str, object] = {"id": self.number, "ok": ok}
+        fields: dict[str, object] = {"ok": ok}
         if descriptors:
             fields["fds"] = len(descriptors)
         try:
-            self.connection.send(encode_frame(fields, data), descriptors)
+            self.answer(fields, data, descriptors)
         except OSError as error:
             self.refuse(refusal(error, "the socket"))
 
     def refuse(self, error: Refused) -> None:
-        self.connection.send(encode_frame({"id": self.number, "error": error.fields()}))
+        self.answer({"error": error.fields()})
+
+    def answer(self, fields: Mapping[str, object], data: bytes = b"", descriptors: Sequence[int] = ()) -> None:
+        frame = encode_frame({"id": self.number, **fields}, data)
+        self.connection.send(frame, descriptors)
+        if self.on_answer is not None:
+            self.on_answer(fields, data, len(frame))
 
     def fail(self, error: Exception) -> None:
         """It went wrong by a mistake of ours: that is told to the log, and that it did to who asked."""

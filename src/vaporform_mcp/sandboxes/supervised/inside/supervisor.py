@@ -19,6 +19,7 @@ from .frames import encode_frame
 from .kernel import become_subreaper, forbid_inspection, signals_as_reads
 from .loop import Loop
 from .network import Network
+from .once import Once
 from .root import Root
 from .runs import Runs
 from .scans import Scans
@@ -97,6 +98,7 @@ class Supervisor:
         self._runs = Runs(self._loop, self._commands, self._root, self._network.ports)
         self._uploads = Uploads(self._root)
         self._tunnels = Tunnels(self._loop)
+        self._once = Once()
         self._scans = Scans(self._loop, self._root, self._commands)
         self._operations: dict[str, Callable[[Request], None]] = {
             **self._runs.operations(),
@@ -223,7 +225,8 @@ class Supervisor:
             request.refuse(Refused("not_supported", f"the sandbox does not know the request {request.op[:40]!r}"))
             return
         try:
-            operation(request)
+            if self._once.is_first(request):
+                operation(request)
         except Refused as error:
             request.refuse(error)
         except OSError as error:

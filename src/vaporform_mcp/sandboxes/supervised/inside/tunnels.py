@@ -93,8 +93,7 @@ class _Tunnel:
 
     def disconnected(self, connection: Connection) -> None:
         if self._waiting is not None and self._waiting.connection is connection:
-            self._waiting = None
-            self._answer(b"", end=False)
+            self._answer(b"", end=False)  # for whoever asks again
 
     def close(self) -> None:
         self._answer(b"", end=True)

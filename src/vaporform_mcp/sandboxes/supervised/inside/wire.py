@@ -67,6 +67,9 @@ symlink on its way leads to another place than its path says.
 A run with a `terminal` reads and prints by that: its input is typed there and stays open, `eof` types the key that ends
 it, and its output is what a terminal would be told to show.
 
+A request with `once`, a key of the server's, is done once: asked again, also by another connection, it is answered as
+the first was, as long as that is among the last answers of such requests that the supervisor keeps.
+
 Of a run that keeps its outputs `apart`, head, tail, events and `output` are of stdout; stderr's head and tail follow.
 
 An `unlisted` run is one of the server's own: no `list` shows it, and no other request finds it. The path that a

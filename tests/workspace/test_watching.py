@@ -196,8 +196,11 @@ def _operation(chance: random.Random) -> str:
 
 
 def _linked(known: str, new: str) -> str:
-    """A second name, but for one where no watch looks: writes by that are found by whole scans only."""
-    return f"case $(realpath -m {new}) in */dist/*|*/node_modules/*) ;; *) ln -f {known} {new};; esac"
+    """A second name, but for one where no watch looks: writes by that are found by whole scans only.
+
+    Links that lead in circles can keep realpath for ever.
+    """
+    return f"case $(timeout 5 realpath -m {new}) in */dist/*|*/node_modules/*) ;; *) ln -f {known} {new};; esac"
 
 
 def _script(operations: Sequence[str]) -> str:

@@ -54,7 +54,7 @@ def test_the_server_introduces_itself_with_short_instructions(environment: dict[
     assert set(about["capabilities"]) == {"tools", "prompts", "resources", "completions"}
 
 
-@pytest.mark.parametrize("profile", [("core", 4), ("standard", 14), ("all", 17)])
+@pytest.mark.parametrize("profile", [("core", 4), ("standard", 14), ("all", 18)])
 def test_the_settings_choose_which_tools_there_are(environment: dict[str, str], profile: tuple[str, int]) -> None:
     name, tools = profile
     with StdioServer({**environment, "VAPORFORM_TOOLS": name}) as server:

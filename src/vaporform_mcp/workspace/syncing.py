@@ -70,6 +70,9 @@ class Syncer:
         captured.kept |= look.kept
         gone = await self._confirmed_gone([*look.doubtful, *captured.gone])
         removed = [path for path in (*gone, *look.covered) if path not in look.mark.withheld]
+        if removed and await self._sandbox.mark_tag() is None:
+            # A sandbox that slept may have come back without its files while it was looked at.
+            raise _files_are_gone()
         changes = changes_between(look.tree, captured.found, removed)
         compared_with = look.read_at
         if changes or label is not None:
@@ -186,7 +189,7 @@ class Syncer:
     async def _read_mark(self) -> Mark:
         raw = await self._sandbox.read_mark()
         if raw is None:
-            raise SandboxLost("the sandbox's files are gone", hint="Repeat the call; they come back from the mirror.")
+            raise _files_are_gone()
         if raw != self._raw_mark:
             self._mark = await anyio.to_thread.run_sync(decode, raw)
             self._raw_mark = raw
@@ -242,6 +245,10 @@ async def _nominate(
 
     # In a thread of its own the calls that come meanwhile wait for a few milliseconds only.
     return work() if len(scan.entries) < _ROWS_IN_THREAD else await anyio.to_thread.run_sync(work)
+
+
+def _files_are_gone() -> SandboxLost:
+    return SandboxLost("the sandbox's files are gone", hint="Repeat the call; they come back from the mirror.")
 
 
 def _lies_under(path: str, folders: Sequence[str]) -> bool:

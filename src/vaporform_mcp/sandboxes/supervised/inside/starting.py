@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import secrets
 import shutil
 import socket
 import sys
@@ -23,6 +24,8 @@ OF_A_SHELL = {"_", "PWD", "OLDPWD", "SHLVL"}
 SOCKET = "supervisor.sock"
 START_S = 20.0
 LOCK_S = 30.0
+
+_IDENTITY = "user.vaporform"
 
 _KEPT = {"lock", "root", "whose"}
 
@@ -91,14 +94,13 @@ def _start(archive: str, wanted: dict[str, object], whose: str) -> tuple[socket.
     _become_own(archive, whose)
     start = _count()
     root = _workspace(str(wanted.get("root", WORKSPACE)))
-    status = os.stat(root)
     noted = {
         "start": start,
         "whose": whose,
         "code": os.path.basename(archive),
         "state": os.getcwd(),
         "root": root,
-        "files": f"{status.st_dev}-{status.st_ino}",
+        "files": _identity(root),
     }
     config = {
         **wanted,
@@ -133,6 +135,22 @@ def _start(archive: str, wanted: dict[str, object], whose: str) -> tuple[socket.
     if found is None:
         raise Failed(f"the supervisor does not start: {_said()}")
     return found
+
+
+def _identity(folder: str) -> str:
+    """What tells this folder from one that comes to lie in its place, and stays when the sandbox sleeps.
+
+    The number of its device does not: an overlay has another one each time it is mounted. Nor need that of its inode,
+    which another folder may get: it serves where the file system keeps no attributes.
+    """
+    try:
+        try:
+            return os.getxattr(folder, _IDENTITY).decode("ascii")
+        except OSError:
+            os.setxattr(folder, _IDENTITY, secrets.token_hex(8).encode())
+            return os.getxattr(folder, _IDENTITY).decode("ascii")
+    except (OSError, AttributeError, UnicodeDecodeError):
+        return str(os.stat(folder).st_ino)
 
 
 def _become_own(archive: str, whose: str) -> None:

@@ -243,6 +243,29 @@ async def test_a_mark_is_not_about_a_folder_that_was_made_anew(scene: Scene, san
     assert await (await scene.acquire()).read_mark() is None
 
 
+HOSTILE = """
+import os
+told = [
+    "vaporform-answer " + "9" * 5_000 + " 00000000 AAAA",
+    "vaporform-answer 5 00000000 A",
+    "vaporform-answer 5 00000000 A\\u00e9==",
+    "vaporform-python 3." + "9" * 100_000,
+]
+at = len(open("/tmp/asked").read()) if os.path.exists("/tmp/asked") else 0
+open("/tmp/asked", "a").write("x")
+print(told[min(at // 3, 3)])
+"""
+
+
+async def test_a_hand_that_a_command_replaced_cannot_break_the_server(sandbox: DaytonaSandbox) -> None:
+    await sandbox.exec(Command(text="cat > ~/.vaporform/supervisor-*.pyz", stdin=HOSTILE.encode(), timeout_s=30))
+    for _ in range(4):
+        with pytest.raises(SandboxUnavailable) as told:
+            await sandbox.stat_files([FILE])
+        assert len(str(told.value)) < 1_000
+        assert told.value.hint
+
+
 async def test_what_a_command_prints_costs_what_is_shown_of_it(scene: Scene, sandbox: DaytonaSandbox) -> None:
     scene.service.forget_requests()
     result = await sandbox.exec(Command(text="head -c 100000000 /dev/urandom", timeout_s=30))

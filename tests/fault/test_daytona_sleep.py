@@ -11,7 +11,9 @@ from daytona import AsyncDaytona
 from daytona import DaytonaConfig as Config
 
 from tests.contract.sandboxes import daytona_config, emulator
+from tests.fault.daytona import open_scene, say
 from tests.workspace.helpers import opened, path, shell
+from vaporform_mcp.errors import SandboxUnavailable
 from vaporform_mcp.locks import HostLock
 from vaporform_mcp.manager import Manager, open_manager
 from vaporform_mcp.sandboxes.daytona.provider import open_daytona
@@ -75,3 +77,20 @@ async def test_files_that_vanished_while_it_slept_come_back_and_are_no_deletion(
         assert await shell(workspace, "ls") == "a\nb\nc\n"
         history = await workspace.history(path(""), before=None, limit=10)
         assert {each.removed for each in history.revisions} == {0}
+
+
+async def test_a_mark_that_cannot_be_read_is_told_and_only_one_that_is_gone_is_none() -> None:
+    async with open_scene() as scene:
+        sandbox = await scene.acquire()
+        await sandbox.write_mark(b"the mark")
+        await say(sandbox, "cd ~/.vaporform; f=$(ls -d mark-*); mv $f ../kept; mkdir $f")
+    async with open_scene(afresh=False) as scene:
+        sandbox = await scene.acquire()
+        with pytest.raises(SandboxUnavailable, match="mark-"):
+            await sandbox.read_mark()
+        await say(sandbox, "cd ~/.vaporform; f=$(ls -d mark-*); rmdir $f; mv ../kept $f")
+        assert await sandbox.read_mark() == b"the mark"
+    async with open_scene(afresh=False) as scene:
+        sandbox = await scene.acquire()
+        await say(sandbox, "rm ~/.vaporform/mark-*")
+        assert await sandbox.read_mark() is None

@@ -60,5 +60,27 @@ def test_a_run_is_cancelled_by_its_key(client: Client) -> None:
     assert client.answer(number).state == "killed"
 
 
+def test_a_run_that_was_cancelled_before_it_came_does_not_begin(client: Client) -> None:
+    assert client.ask("cancel", key="one").code == ""
+    assert client.answer(run(client, "touch begun")).code == "not_found"
+    assert client.run("ls").data == b""
+
+
+def test_a_run_whose_last_answer_nobody_got_is_killed_and_one_that_was_told_in_full_goes_on(
+    plain: Supervised, client: Client
+) -> None:
+    told = client.answer(run(client, "sleep 434", "told", wait_s=0, lease_s=0.1)).process_id
+    run(client, "sleep 435", "untold", lease_s=0.1)
+    other = plain.attach()
+    until(lambda: len(other.ask("list").ok.objects("processes")) == 2)
+    client.close()
+
+    def states() -> set[tuple[str, str]]:
+        return {(each.text("command"), each.text("state")) for each in other.ask("list").ok.objects("processes")}
+
+    until(lambda: ("sleep 435", "killed") in states())
+    assert other.ask("wait", process=told, wait_s=0.3, offset=None).state == "running"
+
+
 def test_a_key_that_is_not_known_cannot_be_waited_for(client: Client) -> None:
     assert client.ask("join", key="never", wait_s=0, last=True).code == "not_found"

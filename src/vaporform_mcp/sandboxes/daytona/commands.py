@@ -156,7 +156,7 @@ class _Terms:
         return {
             "wait_s": LONGEST_WAIT_S if left_s is None else min(left_s, LONGEST_WAIT_S),
             "last": last,
-            "lease_s": None if last else LEASE_S,
+            "lease_s": LEASE_S,
             "until_port": self._until_port,
             "offset": self._offset,
             "settle_s": self._settle_s,

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from vaporform_mcp.errors import SandboxUnavailable
+from vaporform_mcp.sandboxes.daytona.faults import printable
 from vaporform_mcp.sandboxes.daytona.reach import Printed, Reach
 from vaporform_mcp.sandboxes.supervised.asking import WORKSPACE, LostMeanwhile
 from vaporform_mcp.sandboxes.supervised.environment import NOBODY_IS_THERE, UNBUFFERED
@@ -37,9 +38,9 @@ TRIES = 3
 MACHINE_PORTS = (2280, 22220, 22222, 33333)
 """Served by the service's own daemon in every sandbox."""
 
-_ANSWER = re.compile(r"^vaporform-answer (\d+) ([0-9a-f]{8}) (\S+)$", re.MULTILINE)
+_ANSWER = re.compile(r"^vaporform-answer (\d{1,10}) ([0-9a-f]{8}) (\S+)$", re.MULTILINE)
 _ABSENT = re.compile(r"^vaporform-absent (/\S*/\.vaporform) ?(\S*)$", re.MULTILINE)
-_OLD_PYTHON = re.compile(r"^vaporform-python (\S+)$", re.MULTILINE)
+_OLD_PYTHON = re.compile(r"^vaporform-python ([\d.]{1,20})$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,7 +151,7 @@ class Hand:
                 continue
             if "failed" in first.fields:
                 raise SandboxUnavailable(
-                    f"the sandbox's supervisor cannot run: {first.fields.text('failed')[:400]}",
+                    f"the sandbox's supervisor cannot run: {printable(first.fields.text('failed'))}",
                     hint="Repeat the call. If it goes on, delete the sandbox with `vaporform-mcp stop`.",
                 )
             if "lost" not in first.fields:
@@ -209,7 +210,7 @@ class Hand:
             packed = await self.reach.download(where[1:])
             self._heard.append(where[1:])
         else:
-            packed = base64.b64decode(where)
+            packed = _decoded(where)
         answer = _unpacked(packed or b"", int(size))
         if len(answer) != int(size) or f"{binascii.crc32(answer):08x}" != checksum:
             raise Malformed("an answer cut short")
@@ -225,6 +226,13 @@ def _framed(fields: Mapping[str, JsonValue], data: bytes) -> bytes:
 
 def _packed(frames: bytes) -> str:
     return base64.b64encode(zlib.compress(frames, 6)).decode()
+
+
+def _decoded(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError:
+        raise Malformed("an answer that is not base64") from None
 
 
 def _unpacked(packed: bytes, size: int) -> bytes:

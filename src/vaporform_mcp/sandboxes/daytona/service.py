@@ -15,6 +15,7 @@ from daytona_api_client_async import CreateBuildInfo, CreateSandbox, SandboxApi
 from vaporform_mcp.sandboxes.daytona.config import DaytonaConfig
 from vaporform_mcp.sandboxes.daytona.connection import open_sdk
 from vaporform_mcp.sandboxes.daytona.destinations import Destinations
+from vaporform_mcp.sandboxes.daytona.faults import Failure, printable
 from vaporform_mcp.sandboxes.daytona.requesting import CONTROL_S, Refused, Requests
 
 __all__ = ["CONTROL_S", "Machine", "Order", "Refused", "Service"]
@@ -202,13 +203,20 @@ class Service:
         )
 
     async def download(self, machine: Machine, path: str, *, within_s: float) -> bytes | None:
-        """A file's bytes; None where there is none."""
+        """A file's bytes; None where the sandbox says that there is none."""
         self._check(machine)
         (answer,) = await self._ask(
             lambda: machine.toolbox.fs.download_files([FileDownloadRequest(source=path)], timeout=math.ceil(within_s)),
             within_s=within_s,
         )
-        return answer.result if isinstance(answer.result, bytes) else None
+        if isinstance(answer.result, bytes):
+            return answer.result
+        # "There is none" is believed only where it is said: what cannot be read just now may well be there.
+        status = answer.error_details.status_code if answer.error_details is not None else None
+        if status == 404:
+            return None
+        said = printable(f"{path.rpartition('/')[2]}: {answer.error or 'no bytes came'}")
+        raise Refused(Failure(said=said, status=status if status is not None and status >= 500 else None))
 
     async def aclose(self) -> None:
         """Safe to call twice."""

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 MAX_KEPT = 64
 """Ended runs whose answer is kept for whoever lost it."""
 
+MAX_CANCELLED = 256
+"""Keys that were cancelled before their runs came."""
+
 CHUNK_BYTES = 64 * 1024
 """What one answer carries of the output that came meanwhile; what comes faster is skipped."""
 
@@ -30,7 +33,7 @@ class Terms:
     or until `settle_s` after something was printed beyond `offset`.
 
     With `last` the time's end is the end of the waiting, and answered in full. A run that is not asked for again within
-    `lease_s` of its answer is killed; None lets it run.
+    `lease_s` of its answer is killed, unless that was in full; None lets it run.
     """
 
     __slots__ = ("last", "lease_s", "offset", "settle_s", "until_port", "wait_s")
@@ -54,6 +57,7 @@ class Keyed:
         self._ports = ports
         self._answer = answer
         self._runs: dict[str, _Run] = {}
+        self._cancelled: dict[str, None] = {}
 
     def __contains__(self, key: str) -> bool:
         return key in self._runs
@@ -83,8 +87,19 @@ class Keyed:
         run.keep()
         run.joins.append(_Join(self, run, request, terms))
 
+    def require_wanted(self, key: str) -> None:
+        """Refuse a run that was cancelled before it came."""
+        if key in self._cancelled:
+            raise Refused("not_found", "the command was cancelled before it came", "Send it again.")
+
     def kill(self, key: str) -> None:
-        if (run := self._runs.get(key)) is not None and run.failure is None:
+        run = self._runs.get(key)
+        if run is None:
+            # It may still be on its way.
+            self._cancelled[key] = None
+            if len(self._cancelled) > MAX_CANCELLED:
+                del self._cancelled[next(iter(self._cancelled))]
+        elif run.failure is None:
             run.process.kill(KILLED)
 
     def disconnected(self, connection: Connection) -> None:
@@ -169,7 +184,8 @@ class _Join:
             self.let_go()
             self.request.refuse(error)
 
-    def let_go(self) -> None:
+    def let_go(self, *, told: bool = False) -> None:
+        """`told`: it was answered in full, after which its run needs nobody to ask for it."""
         self._open = False
         for timer in self._timers:
             timer.cancel()
@@ -181,7 +197,7 @@ class _Join:
                 callbacks.remove(callback)  # pyright: ignore[reportArgumentType]  # it is one of its own list
         if self in self.run.joins:
             self.run.joins.remove(self)
-        self.run.expire(self._keyed, self.terms.lease_s)
+        self.run.expire(self._keyed, None if told else self.terms.lease_s)
 
     def _later(self, delay_s: float, callback: Callable[[], None]) -> None:
         self._timers.append(self._keyed.after(delay_s, callback))
@@ -213,5 +229,5 @@ class _Join:
 
     def _reply(self, *, full: bool) -> None:
         if self._open:
-            self.let_go()
+            self.let_go(told=full)
             self._keyed.reply(self, full=full)

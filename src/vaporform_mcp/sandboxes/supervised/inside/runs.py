@@ -78,6 +78,7 @@ class Runs:
         if key in self._keyed:
             self._keyed.join(key, request, Terms(request))  # it was asked for before, and the answer lost
             return
+        self._keyed.require_wanted(key)
         command, cwd, env = request.text("command"), request.text("cwd", ""), request.pairs("env")
         timeout_s, wait_s = request.seconds("timeout_s"), request.seconds("wait_s")
         interactive, until_port, stream = (request.flag(name) for name in ("interactive", "until_port", "stream"))

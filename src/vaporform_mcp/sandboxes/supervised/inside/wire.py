@@ -57,7 +57,8 @@ end                                                                   {}; then e
 ======== ============================================================ ==============================================
 
 A `run` with a `key` and the fields of a `join` is answered as one, begins nothing where the key is known, and is held
-by no connection: where it is not asked for again within `lease_s` of an answer, or of a connection's end, it is killed.
+by no connection: where it is not asked for again within `lease_s` of an answer that is not full, or of a connection's
+end, it is killed. One that is cancelled before it comes is refused when it does.
 A join is answered in full when its process has ended, a new port listens or, with `last`, `wait_s` has passed; else
 when `wait_s` has passed, or `settle_s` after there is output beyond `offset`.
 

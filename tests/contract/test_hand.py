@@ -7,11 +7,15 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
+import time
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -19,6 +23,7 @@ import pytest
 from tests.contract.inside.supervised import until
 from vaporform_mcp.sandboxes.supervised.fields import Fields, JsonValue
 from vaporform_mcp.sandboxes.supervised.frames import Frame, Inbox, head_of
+from vaporform_mcp.sandboxes.supervised.inside.supervisor import MAX_CONNECTIONS
 from vaporform_mcp.sandboxes.supervised.pack import pack
 
 
@@ -242,3 +247,18 @@ def test_one_that_is_not_understood_is_replaced_at_once_and_what_it_ran_is_known
     (refusal,) = machine.ask(INFO)
     assert "later version" in refusal.fields.text("failed")
     machine.archive = later
+
+
+def test_a_supervisor_that_has_no_room_is_waited_for_and_no_other_is_started(machine: Machine) -> None:
+    before = machine.supervisor()
+    with ExitStack() as held, ThreadPoolExecutor() as threads:
+        folder = os.open(machine.state, os.O_RDONLY)
+        held.callback(os.close, folder)
+        for _ in range(2 * MAX_CONNECTIONS):
+            one = held.enter_context(socket.socket(socket.AF_UNIX))
+            one.connect(f"/proc/self/fd/{folder}/supervisor.sock")
+        began = time.monotonic()
+        answer = threads.submit(machine.supervisor)
+        until(lambda: answer.done() or time.monotonic() - began > 1, within_s=10)
+        held.close()
+        assert answer.result(timeout=30) == before

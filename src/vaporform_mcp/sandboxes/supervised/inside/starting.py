@@ -22,7 +22,7 @@ SHELLS = ("/bin/bash", "/usr/bin/bash", "/bin/sh")
 OF_A_SHELL = {"_", "PWD", "OLDPWD", "SHLVL"}
 
 SOCKET = "supervisor.sock"
-START_S = 20.0
+BUSY_S = 10.0
 LOCK_S = 30.0
 
 _IDENTITY = "user.vaporform"
@@ -73,15 +73,24 @@ def _lock(descriptor: int) -> None:
 
 
 def _connect(whose: str) -> tuple[socket.socket, dict[str, object]] | None:
-    """None where no supervisor of that sandbox runs."""
-    one = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        one.settimeout(START_S)
-        one.connect(SOCKET)
-        hello, _ = receive(one)
-    except (OSError, EOFError):
-        one.close()
-        return None
+    """None where no supervisor of that sandbox runs. Raises `Failed` where one does that has no room for long."""
+    until = time.monotonic() + BUSY_S
+    while True:
+        one = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            one.settimeout(BUSY_S)
+            one.connect(SOCKET)
+            hello, _ = receive(one)
+            break
+        except (FileNotFoundError, ConnectionRefusedError):
+            one.close()
+            return None
+        except (OSError, EOFError):
+            # It is there, and ends or is full: a second one beside it would know nothing of what it runs.
+            one.close()
+        if time.monotonic() > until:
+            raise Failed("the supervisor answers nobody: too much is asked of it at once, or a command stopped it")
+        time.sleep(0.05)
     if json.loads(str(hello["config"])).get("whose", whose) != whose:
         # Of the sandbox whose saved state this one was made from, with what ran in it.
         renewing.end(one)

@@ -191,7 +191,7 @@ def test_a_branch_that_there_is_not_is_named_and_the_right_one_works_at_once(tmp
     ):
         url = f"http://127.0.0.1:{port}/shop.git"
         refused = server.call("open_workspace", name="shop", git_url=url, branch="nowhere")
-        assert_refused(refused, "sandbox_unavailable", machine.data_dir)
+        assert_refused(refused, "not_found", machine.data_dir)
         assert "nowhere" in refused.text
         opened = server.call("open_workspace", name="shop", git_url=url, branch="main")
         assert opened.facts["state"] == "ready", opened.text

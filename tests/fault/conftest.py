@@ -1,4 +1,6 @@
-"""Servers with one MongoDB database, one of which may be made to sleep between two of its commands."""
+"""Servers with one MongoDB database, one of which may be made to sleep between two of its commands; and a provider on
+the emulated Daytona.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,9 @@ import pytest
 
 from tests import mongod
 from tests.contract.stores import Clock
+from tests.fault.daytona import Scene, open_scene
 from tests.mongowire import Wire, wire_to
+from vaporform_mcp.sandboxes.daytona.sandbox import DaytonaSandbox
 from vaporform_mcp.stores.base import Store
 from vaporform_mcp.stores.mongo import MongoStore, open_mongo
 
@@ -44,3 +48,14 @@ async def other(database: str, clock: Clock) -> AsyncIterator[Store]:
     """The store of a server that does not."""
     async with open_mongo(mongod.shared.uri(), database, clock=clock) as opened:
         yield opened
+
+
+@pytest.fixture
+async def scene(namespaces: None) -> AsyncIterator[Scene]:
+    async with open_scene(ready_s=20) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def sandbox(scene: Scene) -> DaytonaSandbox:
+    return await scene.acquire()

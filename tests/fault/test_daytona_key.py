@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -63,12 +63,6 @@ def listening() -> Generator[Stranger]:
 def stranger() -> Iterator[Stranger]:
     with listening() as started:
         yield started
-
-
-@pytest.fixture
-async def scene(namespaces: None) -> AsyncIterator[Scene]:
-    async with open_scene(ready_s=20) as opened:
-        yield opened
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import anyio
@@ -21,12 +20,6 @@ from vaporform_mcp.errors import (
 from vaporform_mcp.types import Resources, Spec
 
 pytestmark = pytest.mark.usefixtures("namespaces")
-
-
-@pytest.fixture
-async def scene() -> AsyncIterator[Scene]:
-    async with open_scene(ready_s=20) as opened:
-        yield opened
 
 
 async def test_one_that_fails_is_told_with_its_reason_and_id_and_is_not_left_behind(scene: Scene) -> None:

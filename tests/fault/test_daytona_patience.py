@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import anyio
 import pytest
 
@@ -19,17 +17,6 @@ pytestmark = pytest.mark.usefixtures("namespaces")
 NO_ADDRESS = (
     '{"message": "failed to resolve container IP after 3 attempts: no IP address found. Is the Sandbox started?"}'
 )
-
-
-@pytest.fixture
-async def scene() -> AsyncIterator[Scene]:
-    async with open_scene(ready_s=20) as opened:
-        yield opened
-
-
-@pytest.fixture
-async def sandbox(scene: Scene) -> DaytonaSandbox:
-    return await scene.acquire()
 
 
 async def test_one_that_is_said_to_run_and_cannot_be_reached_yet_is_waited_for(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
 
 import anyio
 import pytest
@@ -35,17 +34,6 @@ UNHEARD: tuple[dict[str, object], ...] = (
     {"status": 504, "body": "<html>504 Gateway Time-out</html>"},
     {"status": 429, "body": '{"message": "Too Many Requests"}', "headers": {"Retry-After-authenticated": "1"}},
 )
-
-
-@pytest.fixture
-async def scene() -> AsyncIterator[Scene]:
-    async with open_scene(ready_s=20) as opened:
-        yield opened
-
-
-@pytest.fixture
-async def sandbox(scene: Scene) -> DaytonaSandbox:
-    return await scene.acquire()
 
 
 async def written(sandbox: DaytonaSandbox, content: bytes) -> FileStat:

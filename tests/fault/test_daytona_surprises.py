@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import anyio
@@ -27,17 +26,6 @@ from vaporform_mcp.types import Spec, parse_path
 pytestmark = pytest.mark.usefixtures("namespaces")
 
 FILE = parse_path("file")
-
-
-@pytest.fixture
-async def scene() -> AsyncIterator[Scene]:
-    async with open_scene(ready_s=20) as opened:
-        yield opened
-
-
-@pytest.fixture
-async def sandbox(scene: Scene) -> DaytonaSandbox:
-    return await scene.acquire()
 
 
 def ask(service: Emulator, path: str, body: dict[str, object] | None = None) -> None:

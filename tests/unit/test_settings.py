@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+import vaporform_mcp
 from vaporform_mcp.sandboxes.local.config import LocalConfig
 from vaporform_mcp.settings import InvalidSettings, Settings, host_environment, known_settings, load
 
@@ -223,7 +224,7 @@ def test_the_environment_handed_on_is_a_copy(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_only_the_settings_read_the_environment() -> None:
-    source = Path(sys.modules[Settings.__module__].__file__ or "").parent
+    source = Path(vaporform_mcp.__file__).parent
     reading = [
         path.relative_to(source).as_posix()
         for path in source.rglob("*.py")
@@ -231,7 +232,7 @@ def test_only_the_settings_read_the_environment() -> None:
         and ("os.environ" in (text := path.read_text(encoding="utf-8")) or "getenv" in text)
     ]
     # The SDK's adapter says there what the SDK would otherwise read from a `.env` in the working directory.
-    assert sorted(reading) == ["sandboxes/daytona/connection.py", "settings.py"]
+    assert sorted(reading) == ["sandboxes/daytona/connection.py", "settings/core.py"]
 
 
 def test_bad_settings_end_the_server_with_status_2_and_every_fault_on_stderr() -> None:

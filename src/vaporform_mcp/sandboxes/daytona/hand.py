@@ -45,7 +45,7 @@ _OLD_PYTHON = re.compile(r"^vaporform-python ([\d.]{1,20})$", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """One request to the supervisor. What `parts` name, files in the sandbox, is sent as so many requests."""
+    """One request to the supervisor. Files in the sandbox that a field `parts` names are sent as so many requests."""
 
     op: str
     fields: Mapping[str, JsonValue] = field(default_factory=dict[str, JsonValue])
@@ -145,14 +145,15 @@ class Hand:
             printed = await self._run(argument, within_s)
             is_certain = is_certain and printed.is_certain
             try:
-                first, *answers = await self._parse(printed)
+                first, *answers = await self._parse(printed.text)
             except Malformed as error:  # cut short on its way, or without anything in it
                 garbled, is_certain = error, False
                 continue
             if "failed" in first.fields:
                 raise SandboxUnavailable(
                     f"the sandbox's supervisor cannot run: {printable(first.fields.text('failed'))}",
-                    hint="Repeat the call. If it goes on, delete the sandbox with `vaporform-mcp stop`.",
+                    hint="Repeat the call. If it goes on, end the sandbox with `vaporform-mcp stop`: the next call "
+                    "starts it.",
                 )
             if "lost" not in first.fields:
                 self.note = Note.parse(first.fields.object("hello"))
@@ -188,7 +189,7 @@ class Hand:
                 'else echo "vaporform-absent $d $(command -v python3)"; fi',
                 within_s=within_s,
             )
-            absent = _ABSENT.search(printed)
+            absent = _ABSENT.search(printed.text)
             if absent is None:
                 return printed
             if not absent[2]:

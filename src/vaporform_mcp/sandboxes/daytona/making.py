@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 
 from vaporform_mcp.errors import InvalidArgument, NotSupported
 from vaporform_mcp.sandboxes.daytona.config import DaytonaConfig
@@ -72,7 +71,7 @@ def order_of(config: DaytonaConfig, spec: Spec, workspace_id: str, epoch: int) -
     return Order(
         name=name_of(workspace_id, epoch),
         labels=labels_of(config, workspace_id, epoch),
-        env=_environment(spec.env),
+        env=dict(spec.env),
         public=config.public if spec.public is None else spec.public,
         target=config.target,
         dockerfile=None if image is None else _PREPARED.format(image=image),
@@ -138,7 +137,3 @@ def _allowed(config: DaytonaConfig) -> tuple[list[str], list[str]]:
             hint="Name fewer, or domains.",
         )
     return networks, [each for each in config.network_allow if each not in networks]
-
-
-def _environment(env: Mapping[str, str]) -> Mapping[str, str]:
-    return dict(env)

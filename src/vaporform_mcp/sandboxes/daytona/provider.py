@@ -103,11 +103,15 @@ class DaytonaProvider:
     @asynccontextmanager
     async def _turn(self, workspace_id: str, epoch: int) -> AsyncGenerator[None]:
         """One at a time looks for a sandbox, or makes it."""
-        async with self._acquiring.setdefault((workspace_id, epoch), anyio.Lock()):
-            try:
+        turn = self._acquiring.setdefault((workspace_id, epoch), anyio.Lock())
+        try:
+            async with turn:
                 yield
-            except Refused as error:
-                raise failed(error.failure, "did not answer about the sandbox") from None
+        except Refused as error:
+            raise failed(error.failure, "did not answer about the sandbox") from None
+        finally:
+            if not turn.locked():  # else it is another's by now, who waited for it
+                self._acquiring.pop((workspace_id, epoch), None)
 
     async def _reached(
         self, machine: Machine, workspace_id: str, epoch: int, network: Network, on_phase: OnPhase

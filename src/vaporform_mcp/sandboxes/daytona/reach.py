@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import TypeVar
 
 import anyio
@@ -23,10 +24,12 @@ LONGEST_PAUSE_S = 2.0
 TRANSFER_S = 120.0
 
 
-class Printed(str):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Printed:
     """What a command printed. `is_certain`: no earlier try of it can have done anything."""
 
-    is_certain: bool = True
+    text: str
+    is_certain: bool
 
 
 class Reach:
@@ -51,9 +54,7 @@ class Reach:
         text, is_certain = await self._ask(
             lambda: self.service.execute(self.machine, command, within_s=within_s), "did not run a command"
         )
-        printed = Printed(text)
-        printed.is_certain = is_certain
-        return printed
+        return Printed(text=text, is_certain=is_certain)
 
     async def upload(self, files: Mapping[str, bytes]) -> None:
         await self._ask(lambda: self.service.upload(self.machine, files, within_s=TRANSFER_S), "did not take files")

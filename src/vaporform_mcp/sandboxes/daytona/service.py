@@ -23,6 +23,7 @@ __all__ = ["CONTROL_S", "Machine", "Order", "Refused", "Service"]
 T = TypeVar("T")
 
 _LIST_PAGE = 100
+_MAX_PAGES = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,11 +61,6 @@ class Machine:
     public: bool
     labels: Mapping[str, str]
     auto_stop_min: int
-    cpu: int
-    memory_gb: int
-    disk_gb: int
-    target: str
-    created_at: str
     toolbox: AsyncSandbox = field(repr=False)
 
 
@@ -131,10 +127,9 @@ class Service:
 
     async def list(self, labels: Mapping[str, str]) -> Sequence[Mapping[str, str]]:
         """Ids and names of sandboxes with these labels. The list may be behind: `find` each before believing it."""
-
         found: list[Mapping[str, str]] = []
         cursor: str | None = None
-        while True:
+        for _ in range(_MAX_PAGES):
             answer = await self._ask(
                 partial(
                     self._api.list_sandboxes,
@@ -148,6 +143,7 @@ class Service:
             cursor = answer.next_cursor
             if not cursor:
                 return found
+        raise Refused(Failure(said=f"the list of sandboxes has no end after {len(found):,}"))
 
     async def start(self, machine_id: str) -> None:
         await self._ask(lambda: self._api.start_sandbox(machine_id, _request_timeout=CONTROL_S))
@@ -169,9 +165,6 @@ class Service:
     async def put_labels(self, machine: Machine, labels: Mapping[str, str]) -> None:
         """Replace all of them."""
         await self._ask(lambda: machine.toolbox.set_labels(dict(labels), request_timeout=CONTROL_S))
-
-    async def keep_awake(self, machine: Machine) -> None:
-        await self._ask(lambda: machine.toolbox.refresh_activity(request_timeout=CONTROL_S))
 
     async def public_url(self, machine: Machine, port: int) -> str:
         link = await self._ask(lambda: machine.toolbox.get_preview_link(port, request_timeout=CONTROL_S))
@@ -238,11 +231,6 @@ def _machine(found: AsyncSandbox) -> Machine:
         public=bool(found.public),
         labels=dict(found.labels),
         auto_stop_min=int(found.auto_stop_interval or 0),
-        cpu=int(found.cpu),
-        memory_gb=int(found.memory),
-        disk_gb=int(found.disk),
-        target=str(found.target),
-        created_at=str(found.created_at or ""),
         toolbox=found,
     )
 

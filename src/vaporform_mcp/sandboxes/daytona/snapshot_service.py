@@ -9,13 +9,14 @@ from dataclasses import dataclass
 
 from daytona_api_client_async import CreateSandboxSnapshot, SnapshotDto, SnapshotsApi
 
-from vaporform_mcp.sandboxes.daytona.faults import printable
+from vaporform_mcp.sandboxes.daytona.faults import Failure, printable
 from vaporform_mcp.sandboxes.daytona.service import CONTROL_S, Refused, Service
 from vaporform_mcp.sandboxes.snapshots import SnapshotState
 
 __all__ = ["Saved", "SnapshotService"]
 
 _PAGE = 100
+_MAX_PAGES = 100
 
 _STATES: Mapping[str, SnapshotState] = {
     "active": SnapshotState.ACTIVE,
@@ -66,15 +67,14 @@ class SnapshotService:
     async def list(self) -> Sequence[Saved]:
         """Newest first, as the service has them."""
         found: list[Saved] = []
-        page = 1
-        while True:
+        for page in range(1, _MAX_PAGES + 1):
             answer = await self._service.ask(
                 lambda page=page: self._api.get_all_snapshots(page=page, limit=_PAGE, _request_timeout=CONTROL_S)
             )
             found += [_saved(each) for each in answer.items]
             if page >= answer.total_pages or not answer.items:
                 return found
-            page += 1
+        raise Refused(Failure(said=f"the list of snapshots has no end after {len(found):,}"))
 
     async def delete(self, snapshot: Saved) -> None:
         """What is not there any more is no failure."""

@@ -240,36 +240,32 @@ class Process:
                 return
 
     def _read(self, limit: int) -> bytes:
-        if self.keeper.output < 0:
-            return b""
-        try:
-            data = os.read(self.keeper.output, limit)
-        except BlockingIOError:
-            return b""
-        except OSError:
-            data = b""
-        if not data:
-            self._loop.unwatch(self.keeper.output)
-            self.keeper.close_output()
-            return b""
-        self.log.append(data)
-        for callback in tuple(self.on_output):
-            callback(data)
+        data = self._read_from(self.keeper.output, limit, self.keeper.close_output)
+        if data:
+            self.log.append(data)
+            for callback in tuple(self.on_output):
+                callback(data)
         return data
 
     def _read_errors(self, limit: int) -> bytes:
-        if self.errors is None or self.keeper.errors < 0:
+        data = self._read_from(self.keeper.errors, limit, self.keeper.close_errors)
+        if self.errors is not None:
+            self.errors.append(data)
+        return data
+
+    def _read_from(self, descriptor: int, limit: int, close: Callable[[], None]) -> bytes:
+        """What is there; nothing also at the end, at which it is closed."""
+        if descriptor < 0:
             return b""
         try:
-            data = os.read(self.keeper.errors, limit)
+            data = os.read(descriptor, limit)
         except BlockingIOError:
             return b""
         except OSError:
             data = b""
         if not data:
-            self._loop.unwatch(self.keeper.errors)
-            self.keeper.close_errors()
-        self.errors.append(data)
+            self._loop.unwatch(descriptor)
+            close()
         return data
 
     # What it reads ---------------------------------------------------------------------------------------------

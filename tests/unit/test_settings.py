@@ -232,7 +232,7 @@ def test_only_the_settings_read_the_environment() -> None:
         and ("os.environ" in (text := path.read_text(encoding="utf-8")) or "getenv" in text)
     ]
     # The SDK's adapter says there what the SDK would otherwise read from a `.env` in the working directory.
-    assert sorted(reading) == ["sandboxes/daytona/connection.py", "settings/core.py"]
+    assert sorted(reading) == ["sandboxes/daytona/connection.py", "settings/core.py", "settings/groups.py"]
 
 
 def test_bad_settings_end_the_server_with_status_2_and_every_fault_on_stderr() -> None:

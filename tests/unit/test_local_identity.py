@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from vaporform_mcp.errors import SandboxUnavailable
+from vaporform_mcp.sandboxes.local import identity
 from vaporform_mcp.sandboxes.local.identity import command_uid
+from vaporform_mcp.sandboxes.local.layout import folder_of
 
 HOST = [(0, 0, 4294967295)]
 DOCKER_USERNS = [(0, 100000, 65536)]
@@ -29,6 +33,13 @@ def test_roots_commands_run_as_a_user_that_nobody_else_has() -> None:
 
 def test_workspaces_have_users_apart_and_keep_them() -> None:
     assert choose(0, HOST, workspace="one") == choose(0, HOST, workspace="one") != choose(0, HOST, workspace="two")
+
+
+@pytest.mark.root
+def test_a_workspace_that_two_data_folders_have_has_two_users(tmp_path: Path) -> None:
+    one, again, other = (identity.choose(folder_of(tmp_path / name, "ws", 1)) for name in ("a", "a", "b"))
+    assert one == again != other
+    assert other is not None
 
 
 @pytest.mark.parametrize("ranges", [DOCKER_USERNS, ROOTLESS])

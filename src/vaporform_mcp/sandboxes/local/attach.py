@@ -126,7 +126,7 @@ async def _suits(found: Connection, folder: Folder, recipe: Recipe) -> bool:
             "this workspace's sandbox is in use by another server, at a level of isolation that the settings refuse",
             hint="Close the other clients that use it, or set VAPORFORM_LOCAL__ISOLATION to the same value for all.",
         )
-    dropped = identity.choose(folder.workspace_id, folder.files) is not None
+    dropped = identity.choose(folder) is not None
     wanted = recipe.fingerprint(folder, start=runs.start, files=files, dropped=dropped)
     if runs == wanted or runs.files != wanted.files:
         return runs == wanted
@@ -198,7 +198,7 @@ async def _start(folder: Folder, recipe: Recipe, tasks: TaskGroup) -> Attached |
 
 async def _launch(folder: Folder, recipe: Recipe, tasks: TaskGroup) -> Attached:
     layout.create(folder)
-    uid = identity.choose(folder.workspace_id, folder.files)
+    uid = identity.choose(folder)
     # What a supervisor that was killed could not take with it.
     await sweeping.sweep(folder)
     try:

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from vaporform_mcp.errors import SandboxUnavailable
+from vaporform_mcp.sandboxes.local.layout import Folder
 from vaporform_mcp.sandboxes.local.processes import running
 
 __all__ = ["choose", "command_uid", "is_dedicated", "processes_of"]
@@ -18,20 +19,22 @@ _FALLBACK = (30_000, 59_999)
 """Within the 65,536 users that a container usually has, above those that are usually given out."""
 
 
-def choose(workspace_id: str, files: Path) -> int | None:
+def choose(folder: Folder) -> int | None:
     """The uid for a workspace's commands; None where the server's own user will do.
 
-    Files that are there already keep their owner, so that nothing of a user's tree need change hands.
+    Files that are there already keep their owner, so that nothing of a user's tree need change hands. A workspace that
+    another data folder has too, as after an import, has another user there: when a sandbox ends, so does all that its
+    user runs.
     """
     maps = [_ranges(Path(f"/proc/self/{name}").read_text("ascii")) for name in ("uid_map", "gid_map")]
     try:
-        owner = os.lstat(files).st_uid
+        owner = os.lstat(folder.files).st_uid
     except FileNotFoundError:
         owner = 0
-    return command_uid(workspace_id, os.geteuid(), owner, maps)
+    return command_uid(f"{folder.workspace_id} {folder.root.parent}", os.geteuid(), owner, maps)
 
 
-def command_uid(workspace_id: str, euid: int, owner: int, maps: list[list[tuple[int, int, int]]]) -> int | None:
+def command_uid(whose: str, euid: int, owner: int, maps: list[list[tuple[int, int, int]]]) -> int | None:
     """As `choose`, of what it looked up. `maps` are the users and groups of our namespace: first, outside, count.
 
     Raises:
@@ -42,7 +45,7 @@ def command_uid(workspace_id: str, euid: int, owner: int, maps: list[list[tuple[
     if euid == 0:
         if owner != 0 and all(_inside(known, owner) for known in maps):
             return owner
-        number = int.from_bytes(hashlib.sha256(workspace_id.encode()).digest()[:8], "big")
+        number = int.from_bytes(hashlib.sha256(os.fsencode(whose)).digest()[:8], "big")
         for first, last in (_PREFERRED, _FALLBACK):
             if all(_inside(known, first) and _inside(known, last) for known in maps):
                 return first + number % (last - first + 1)
